@@ -1,0 +1,128 @@
+//! What a stage is given to work with.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use polars::prelude::DataFrame;
+
+use super::error::WorkError;
+use crate::digest::{Digest, Seed};
+use crate::frame;
+use crate::storage::Storage;
+
+/// Set when the run is stopping. Long work looks at it now and then, and returns [`WorkError::Cancelled`].
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks for the stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a stop was asked for.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// For use with `?` inside loops.
+    ///
+    /// # Errors
+    /// [`WorkError::Cancelled`] when a stop was asked for.
+    pub fn check(&self) -> Result<(), WorkError> {
+        if self.is_cancelled() { Err(WorkError::Cancelled) } else { Ok(()) }
+    }
+}
+
+/// A committed shard of an upstream table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputShard {
+    /// The shard's row in the catalog.
+    pub shard_id: i64,
+    /// The node that made it.
+    pub node: String,
+    /// Its index in that node.
+    pub shard_index: u32,
+    /// The table.
+    pub table: String,
+    /// The file, relative to the storage root.
+    pub path: String,
+    /// The file's digest.
+    pub digest: Digest,
+    /// The file's size.
+    pub n_bytes: u64,
+    /// The file's rows.
+    pub n_rows: u64,
+}
+
+/// Inputs, seed and surroundings of one work item.
+pub struct WorkContext {
+    /// The node's name.
+    pub node: String,
+    /// The shard's index, for messages only.
+    pub shard_index: u32,
+    /// The run's seed; draw from a child of it named by the row's id.
+    pub seed: Seed,
+    /// The files of the project.
+    pub storage: Arc<dyn Storage>,
+    /// A folder of this attempt's own for temporary files, emptied afterwards.
+    pub scratch: PathBuf,
+    /// Committed shards read, by table, ordered by node and shard index.
+    pub inputs: BTreeMap<String, Vec<InputShard>>,
+    /// Set when the run is stopping.
+    pub cancel: Cancel,
+}
+
+impl WorkContext {
+    /// The input shards of `table`; empty when the node does not read it.
+    #[must_use]
+    pub fn shards(&self, table: &str) -> &[InputShard] {
+        self.inputs.get(table).map_or(&[], Vec::as_slice)
+    }
+
+    /// Reads one input shard, `columns` of it only when given.
+    ///
+    /// # Errors
+    /// [`WorkError::Damaged`] when the file is missing, truncated or not the Parquet file that was committed.
+    pub fn read(&self, shard: &InputShard, columns: Option<&[String]>) -> Result<DataFrame, WorkError> {
+        let damaged = |message: String| WorkError::Damaged {
+            shard_id: shard.shard_id,
+            path: shard.path.clone(),
+            message,
+        };
+        let n_bytes = self.storage.size(&shard.path).map_err(|error| damaged(error.to_string()))?;
+        if n_bytes != shard.n_bytes {
+            return Err(damaged(format!("has {n_bytes} bytes, {} were committed", shard.n_bytes)));
+        }
+        let file = self.storage.open(&shard.path).map_err(|error| damaged(error.to_string()))?;
+        let rows = frame::read(file, columns).map_err(|error| damaged(error.to_string()))?;
+        if rows.height() as u64 == shard.n_rows {
+            Ok(rows)
+        } else {
+            Err(damaged(format!("has {} rows, {} were committed", rows.height(), shard.n_rows)))
+        }
+    }
+
+    /// Reads all input shards of `table`, one below the other, `columns` of it only when given.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`WorkError::Systemic`] when the node has no such input.
+    pub fn table(&self, table: &str, columns: Option<&[&str]>) -> Result<DataFrame, WorkError> {
+        let columns: Option<Vec<String>> = columns.map(|names| names.iter().map(ToString::to_string).collect());
+        let mut rows: Option<DataFrame> = None;
+        for shard in self.shards(table) {
+            self.cancel.check()?;
+            let shard = self.read(shard, columns.as_deref())?;
+            match &mut rows {
+                Some(rows) => {
+                    rows.vstack_mut(&shard)?;
+                }
+                None => rows = Some(shard),
+            }
+        }
+        rows.ok_or_else(|| WorkError::Systemic(format!("{} has no input table `{table}`", self.node)))
+    }
+}

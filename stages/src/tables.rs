@@ -1,0 +1,143 @@
+//! The dataset's tables: names, id columns and schemas (DESIGN: data plane). Images are `{bytes, path}` structs, the
+//! convention of Hugging Face's `Image` feature.
+
+use std::sync::Arc;
+
+use cafe_pipeline::stage::TableDecl;
+use polars::prelude::*;
+
+/// Reference images x.
+pub const REFERENCES: &str = "references";
+/// Instructions drawn for references.
+pub const PAIRS: &str = "pairs";
+/// Unfiltered target images x~.
+pub const CANDIDATES: &str = "candidates";
+/// Reference images of a candidate; one today, several later.
+pub const CANDIDATE_REFERENCES: &str = "candidate_references";
+/// One column per scorer.
+pub const SCORES: &str = "scores";
+/// What a filter decided.
+pub const VERDICTS: &str = "verdicts";
+/// Accepted units as they are published.
+pub const QUADRUPLETS: &str = "quadruplets";
+
+/// The id column of a table whose rows can be scored and filtered.
+#[must_use]
+pub fn id_column(table: &str) -> Option<&'static str> {
+    match table {
+        REFERENCES => Some("reference_id"),
+        PAIRS => Some("pair_id"),
+        CANDIDATES => Some("candidate_id"),
+        _ => None,
+    }
+}
+
+/// The type of an image column: encoded bytes, and the path they came from.
+#[must_use]
+pub fn image_type() -> DataType {
+    DataType::Struct(vec![
+        Field::new("bytes".into(), DataType::Binary),
+        Field::new("path".into(), DataType::String),
+    ])
+}
+
+fn table(name: &str, columns: impl IntoIterator<Item = (&'static str, DataType)>) -> TableDecl {
+    let columns = columns.into_iter().map(|(name, dtype)| Field::new(name.into(), dtype));
+    TableDecl { name: name.to_owned(), columns: Arc::new(Schema::from_iter(columns)) }
+}
+
+/// `references`: one row per distinct picture.
+#[must_use]
+pub fn references() -> TableDecl {
+    table(
+        REFERENCES,
+        [
+            // BLAKE3 of (width, height, canonical RGBA after EXIF orientation), 32 hexadecimal digits.
+            ("reference_id", DataType::String),
+            // BLAKE3 of the encoded bytes, 64 hexadecimal digits.
+            ("file_digest", DataType::String),
+            // Default: the reference_id.
+            ("subject_id", DataType::String),
+            ("class", DataType::String),
+            ("caption", DataType::String),
+            ("source", DataType::String),
+            ("licence", DataType::String),
+            // train, val or test: a stable hash of the subject, so that a subject is never in two.
+            ("split", DataType::String),
+            ("width_px", DataType::UInt32),
+            ("height_px", DataType::UInt32),
+            ("image", image_type()),
+        ],
+    )
+}
+
+/// `pairs`: a reference and an instruction drawn for it.
+#[must_use]
+pub fn pairs() -> TableDecl {
+    table(
+        PAIRS,
+        [
+            ("pair_id", DataType::String),
+            ("reference_id", DataType::String),
+            ("instruction_id", DataType::String),
+            ("family", DataType::String),
+            ("class", DataType::String),
+            // The command form: "Generate an image of this dog on the beach."
+            ("instruction", DataType::String),
+            // The caption form: "a dog on the beach".
+            ("caption", DataType::String),
+        ],
+    )
+}
+
+/// `candidates`: unfiltered pairs (x, x~).
+#[must_use]
+pub fn candidates() -> TableDecl {
+    table(
+        CANDIDATES,
+        [
+            ("candidate_id", DataType::String),
+            ("pair_id", DataType::String),
+            ("w_id", DataType::String),
+            // What made x~: profusion, sid, assistant, import, or a command's own name.
+            ("generator", DataType::String),
+            ("weights_digest", DataType::String),
+            ("settings_digest", DataType::String),
+            ("round", DataType::UInt32),
+            // The mixing weight of Eq. 4; null where there is none.
+            ("alpha", DataType::Float64),
+            ("sample_index", DataType::UInt32),
+            ("seed", DataType::UInt64),
+            ("image", image_type()),
+        ],
+    )
+}
+
+/// `candidate_references`: which references a candidate shows.
+#[must_use]
+pub fn candidate_references() -> TableDecl {
+    table(
+        CANDIDATE_REFERENCES,
+        [
+            ("candidate_id", DataType::String),
+            ("slot", DataType::UInt32),
+            ("reference_id", DataType::String),
+        ],
+    )
+}
+
+/// `verdicts` over the rows of `subject` (a table with an id column).
+#[must_use]
+pub fn verdicts(id_column: &'static str) -> TableDecl {
+    table(
+        VERDICTS,
+        [
+            (id_column, DataType::String),
+            ("accepted", DataType::Boolean),
+            // The first rule that failed; null for an accepted row.
+            ("reason", DataType::String),
+            // The rules as text, with their thresholds.
+            ("thresholds", DataType::String),
+        ],
+    )
+}
