@@ -1,11 +1,35 @@
 //! What a person writes: a TOML file that declares a DAG of stages. [`Manifest::parse`] collects every mistake, each with
 //! file, line and what to write instead.
 
+mod branches;
+mod check;
+mod cross;
+mod document;
+mod error;
+mod explain;
+mod help;
+mod parse;
+mod pointer;
+mod report;
+mod rules;
+mod schema;
+mod suggest;
+mod syntax;
+mod tree;
+mod vocabulary;
+
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+pub use error::{ManifestError, ManifestErrors};
+pub use pointer::SpanMap;
+pub use schema::{schema, schema_text};
 
 /// The manifest format that this program reads.
 pub const VERSION: u32 = 1;
@@ -29,16 +53,22 @@ pub struct Manifest {
     pub budget: Budget,
     /// The stages, in the order written.
     pub stages: Vec<Stage>,
+    /// Where in the text each value stands, for [`Manifest::from_issue`].
+    pub spans: SpanMap,
 }
 
 impl Manifest {
     /// The folder to which paths in the manifest are relative.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        match self.path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        }
+        folder_of(&self.path)
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
