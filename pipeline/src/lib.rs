@@ -10,6 +10,7 @@ pub mod digest;
 pub mod failpoint;
 pub mod frame;
 pub mod manifest;
+pub mod plan;
 pub mod stage;
 pub mod storage;
 

@@ -26,23 +26,32 @@ pub struct Read {
     pub from: ReadFrom,
     /// Which of its shards.
     pub mapping: Mapping,
+    /// Columns that it must have: in each of its writers, or for [`ReadFrom::Every`] in one of them. Checked by the plan.
+    pub columns: Vec<String>,
 }
 
 impl Read {
     /// Shard k of the nearest upstream stage that writes `table`.
     pub fn aligned(table: impl Into<String>) -> Self {
-        Self { table: table.into(), from: ReadFrom::Nearest, mapping: Mapping::Same }
+        Self { table: table.into(), from: ReadFrom::Nearest, mapping: Mapping::Same, columns: Vec::new() }
     }
 
     /// All shards of the nearest upstream stage that writes `table`.
     pub fn all(table: impl Into<String>) -> Self {
-        Self { table: table.into(), from: ReadFrom::Nearest, mapping: Mapping::All }
+        Self { table: table.into(), from: ReadFrom::Nearest, mapping: Mapping::All, columns: Vec::new() }
     }
 
     /// The same, from a part of the same stage.
     #[must_use]
     pub fn from_part(mut self, part: &'static str) -> Self {
         self.from = ReadFrom::Part(part);
+        self
+    }
+
+    /// The same, with columns that the plan finds in it or refuses.
+    #[must_use]
+    pub fn with_columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.columns = columns.into_iter().map(Into::into).collect();
         self
     }
 
