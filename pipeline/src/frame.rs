@@ -17,6 +17,8 @@ pub fn to_parquet(rows: &mut DataFrame, metadata: &[(&str, &str)]) -> PolarsResu
     // Minima and maxima of pixels would only swell the footer.
     let has_pixels = rows.columns().iter().any(|column| column.dtype().is_nested() || column.dtype().is_binary());
     let statistics = if has_pixels { StatisticsOptions::empty() } else { StatisticsOptions::default() };
+    // Equal rows must make equal bytes, in whatever pieces they came.
+    rows.rechunk_mut_par();
     let mut bytes = Vec::new();
     let mut writer = ParquetWriter::new(&mut bytes)
         .with_compression(ParquetCompression::Zstd(None))
@@ -44,6 +46,14 @@ pub fn read(file: File, columns: Option<&[String]>) -> PolarsResult<DataFrame> {
         rows.rechunk_mut_par();
         Ok(rows)
     })
+}
+
+/// Reads `n_rows` rows of a Parquet file, from row `offset` on.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_slice(file: File, offset: usize, n_rows: usize) -> PolarsResult<DataFrame> {
+    guarded(move || ParquetReader::new(file).with_slice(Some((offset, n_rows))).finish())
 }
 
 /// Reads a Parquet file held in memory.

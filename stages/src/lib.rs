@@ -1,5 +1,11 @@
-//! The stage kinds of the dataset, one folder or file each, and the tables that they read and write.
+//! The stage kinds of the dataset, one folder each, and the tables that they read and write.
 
+pub mod collect;
 pub mod command;
+pub mod filter;
+pub mod import;
+pub mod instruct;
 pub mod measure;
+pub mod picture;
+pub mod publish;
 pub mod tables;

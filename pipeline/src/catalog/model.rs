@@ -216,7 +216,7 @@ pub struct ClaimRequest {
 }
 
 /// A leased shard.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WorkItem {
     /// The shard's row.
     pub shard_id: i64,

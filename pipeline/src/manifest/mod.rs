@@ -142,6 +142,11 @@ pub struct StageSettings {
     #[serde(default = "default_max_tries")]
     #[schemars(range(min = 1, max = 100))]
     pub max_tries: u32,
+    /// A batch that takes longer than so many seconds is taken for hung: its rows are then tried one by one in a process
+    /// of their own. Default: the kind's own patience.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub hang_secs: Option<u64>,
     /// What a worker may use for it.
     #[serde(default)]
     pub resources: Resources,
@@ -199,6 +204,7 @@ impl Default for StageSettings {
             shard_rows: default_shard_rows(),
             max_quarantine: default_max_quarantine(),
             max_tries: default_max_tries(),
+            hang_secs: None,
             resources: Resources::default(),
         }
     }

@@ -19,6 +19,7 @@ pub use compile::{PlanIssue, compile};
 pub use estimate::{NodeEstimate, estimate, keys};
 pub use expand::{Expansion, expand};
 pub use explain::{Change, Explanation, Stale, explain};
+pub(crate) use listing::row_hashes;
 pub use listing::{Listing, Sample, list_sources, slices};
 pub use show::to_dot;
 

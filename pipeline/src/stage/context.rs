@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use polars::prelude::DataFrame;
+use serde::{Deserialize, Serialize};
 
 use super::error::WorkError;
 use crate::digest::{Digest, Seed};
@@ -38,7 +39,7 @@ impl Cancel {
 }
 
 /// A committed shard of an upstream table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InputShard {
     /// The shard's row in the catalog.
     pub shard_id: i64,

@@ -57,7 +57,22 @@ pub trait RowWork: Send + Sync {
         FanOut::One
     }
 
-    /// Treats a batch.
+    /// Adds to a batch what its rows need from other tables. What it returns is what decides the rows' results: it is
+    /// what [`Self::process`] gets, and its values are the keys under which a journal keeps them.
+    ///
+    /// # Errors
+    /// See [`WorkError`].
+    fn prepare(&self, context: &WorkContext, rows: DataFrame) -> Result<DataFrame, WorkError> {
+        let _ = context;
+        Ok(rows)
+    }
+
+    /// What it runs on, recorded with the shard: `cpu`, `onnxruntime`, `cuda:0`, …
+    fn backend(&self) -> String {
+        "cpu".to_owned()
+    }
+
+    /// Treats a batch of prepared rows.
     ///
     /// # Errors
     /// See [`WorkError`]. Where the faulty row is known, put it into [`BatchOutcome::quarantined`] instead; a poison
@@ -127,6 +142,11 @@ pub trait WholeWork: Send + Sync {
     /// # Errors
     /// See [`WorkError`].
     fn run(&self, context: &WorkContext) -> Result<WholeOutcome, WorkError>;
+
+    /// What it runs on, as [`RowWork::backend`].
+    fn backend(&self) -> String {
+        "cpu".to_owned()
+    }
 }
 
 /// What whole-table work made.

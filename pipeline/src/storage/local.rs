@@ -1,8 +1,8 @@
 //! Files below a folder of a local or shared file system.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
@@ -93,6 +93,14 @@ impl Storage for LocalStorage {
             }
             result => result,
         }
+    }
+
+    fn append(&self, path: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(path);
+        if let Some(folder) = path.parent() {
+            create_folder_durably(folder)?;
+        }
+        OpenOptions::new().append(true).create(true).open(&path)?.write_all(bytes)
     }
 
     fn sync(&self, path: &str) -> io::Result<()> {

@@ -23,6 +23,12 @@ pub trait Storage: Send + Sync {
     /// Of the file system.
     fn write(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
 
+    /// Appends to the file at `path`, creating it and its folders. Not durable yet.
+    ///
+    /// # Errors
+    /// Of the file system.
+    fn append(&self, path: &str, bytes: &[u8]) -> io::Result<()>;
+
     /// Makes the bytes of a file durable.
     ///
     /// # Errors

@@ -85,17 +85,16 @@ impl RowWork for CommandWork {
         self.contract.fan_out
     }
 
+    fn prepare(&self, context: &WorkContext, rows: DataFrame) -> Result<DataFrame, WorkError> {
+        self.joins.iter().try_fold(rows, |rows, join| join.add(context, rows))
+    }
+
     fn process(&self, context: &WorkContext, rows: &DataFrame) -> Result<BatchOutcome, WorkError> {
         context.cancel.check()?;
         let scratch = absolute(&context.scratch).map_err(|error| WorkError::io(context.scratch.display(), &error))?;
         let batch = self.n_batches.fetch_add(1, Ordering::Relaxed);
         let folder = BatchFolder::create(scratch.join(format!("batch-{batch}")))?;
-        let mut input = rows.clone();
-        for join in &self.joins {
-            input = join.add(context, input)?;
-        }
-        contract::write_input(&input, &folder.input)?;
-        drop(input);
+        contract::write_input(rows, &folder.input)?;
 
         let redactor = Redactor::new(&self.env);
         let device_ms = match self.mode {

@@ -1,0 +1,1 @@
+//! `collect`: pictures from folders, WebDataset tars and Parquet files become `references`.

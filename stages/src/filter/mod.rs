@@ -1,0 +1,1 @@
+//! `filter`: threshold rules over scores become `verdicts`.

@@ -1,0 +1,1 @@
+//! `import`: existing pairs with instructions become `references`, `pairs` and `candidates`.

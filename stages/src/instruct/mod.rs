@@ -1,0 +1,1 @@
+//! `instruct`: instructions from templates are drawn for references and become `pairs`.

@@ -1,0 +1,1 @@
+//! Decoding pictures that come from outside: limits, orientation, canonical pixels, identity.

@@ -1,0 +1,1 @@
+//! `publish`: accepted rows become a release.
