@@ -3,9 +3,12 @@
 pub mod collect;
 pub mod command;
 pub mod filter;
+pub mod ids;
 pub mod import;
 pub mod instruct;
 pub mod measure;
 pub mod picture;
 pub mod publish;
 pub mod tables;
+#[cfg(test)]
+pub(crate) mod testing;
