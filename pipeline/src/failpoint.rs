@@ -165,7 +165,9 @@ pub fn try_pass(point: FailPoint) -> io::Result<()> {
 pub fn pass_rows(rows: impl IntoIterator<Item = u64>) {
     let Some(armed) = armed().get(FailPoint::Row.name()) else { return };
     for row in rows {
-        if armed.row == Some(row) || armed.row.is_none() && armed.n_passed.fetch_add(1, Ordering::Relaxed) + 1 == armed.at {
+        if armed.row == Some(row)
+            || armed.row.is_none() && armed.n_passed.fetch_add(1, Ordering::Relaxed) + 1 == armed.at
+        {
             let _ = fire(FailPoint::Row, armed.action);
         }
     }

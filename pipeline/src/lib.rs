@@ -7,6 +7,7 @@
 
 pub mod catalog;
 pub mod digest;
+pub mod executor;
 pub mod failpoint;
 pub mod frame;
 pub mod manifest;

@@ -35,10 +35,7 @@ pub fn id_column(table: &str) -> Option<&'static str> {
 /// The type of an image column: encoded bytes, and the path they came from.
 #[must_use]
 pub fn image_type() -> DataType {
-    DataType::Struct(vec![
-        Field::new("bytes".into(), DataType::Binary),
-        Field::new("path".into(), DataType::String),
-    ])
+    DataType::Struct(vec![Field::new("bytes".into(), DataType::Binary), Field::new("path".into(), DataType::String)])
 }
 
 fn table(name: &str, columns: impl IntoIterator<Item = (&'static str, DataType)>) -> TableDecl {
@@ -118,11 +115,7 @@ pub fn candidates() -> TableDecl {
 pub fn candidate_references() -> TableDecl {
     table(
         CANDIDATE_REFERENCES,
-        [
-            ("candidate_id", DataType::String),
-            ("slot", DataType::UInt32),
-            ("reference_id", DataType::String),
-        ],
+        [("candidate_id", DataType::String), ("slot", DataType::UInt32), ("reference_id", DataType::String)],
     )
 }
 

@@ -76,7 +76,12 @@ fn topological(stages: &[Stage]) -> Vec<usize> {
     order
 }
 
-fn resolve(plan: &Plan, stage: &Stage, decl: &NodeDecl, manifest: &Manifest) -> Result<Vec<ResolvedRead>, Vec<ConfigIssue>> {
+fn resolve(
+    plan: &Plan,
+    stage: &Stage,
+    decl: &NodeDecl,
+    manifest: &Manifest,
+) -> Result<Vec<ResolvedRead>, Vec<ConfigIssue>> {
     let mut issues = Vec::new();
     let mut reads = Vec::new();
     for read in &decl.reads {
@@ -88,8 +93,11 @@ fn resolve(plan: &Plan, stage: &Stage, decl: &NodeDecl, manifest: &Manifest) -> 
         match (&read.from, found.len()) {
             (_, 0) => issues.push(missing(plan, stage, read, manifest)),
             (ReadFrom::Nearest, 2..) => issues.push(
-                ConfigIssue::new("/needs", format!("table `{}` comes from {} at once", read.table, found.join(" and ")))
-                    .with_help("need only one of them, or put a stage between"),
+                ConfigIssue::new(
+                    "/needs",
+                    format!("table `{}` comes from {} at once", read.table, found.join(" and ")),
+                )
+                .with_help("need only one of them, or put a stage between"),
             ),
             _ => {
                 issues.extend(read.columns.iter().filter_map(|column| absent(plan, read, &found, column)));
@@ -173,8 +181,12 @@ fn absent(plan: &Plan, read: &Read, writers: &[String], column: &str) -> Option<
     if tables.iter().any(|table| table.columns.contains(column)) {
         return None;
     }
-    let names: Vec<&str> = tables.iter().flat_map(|table| table.columns.iter_names()).map(|name| name.as_str()).collect();
-    let issue = ConfigIssue::new("", format!("table `{}` from `{}` has no column `{column}`", read.table, writers.join("`, `")));
+    let names: Vec<&str> =
+        tables.iter().flat_map(|table| table.columns.iter_names()).map(|name| name.as_str()).collect();
+    let issue = ConfigIssue::new(
+        "",
+        format!("table `{}` from `{}` has no column `{column}`", read.table, writers.join("`, `")),
+    );
     Some(issue.with_help(format!("its columns are {}", names.join(", "))))
 }
 
@@ -189,8 +201,13 @@ fn misaligned(plan: &Plan, decl: &NodeDecl, reads: &[ResolvedRead]) -> Option<Co
     let mut roots = roots.into_iter();
     match (roots.next(), roots.next()) {
         (Some((one_root, one)), Some((other_root, other))) => Some(
-            ConfigIssue::new("/needs", format!("shards of `{one}` and `{other}` do not match: they were cut by `{one_root}` and `{other_root}`"))
-                .with_help("read both from stages that go back to the same source"),
+            ConfigIssue::new(
+                "/needs",
+                format!(
+                    "shards of `{one}` and `{other}` do not match: they were cut by `{one_root}` and `{other_root}`"
+                ),
+            )
+            .with_help("read both from stages that go back to the same source"),
         ),
         (None, _) if matches!(decl.bounds, Bounds::Aligned) => {
             Some(ConfigIssue::new("", "an aligned node must read at least one table shard by shard"))
@@ -203,7 +220,9 @@ fn misaligned(plan: &Plan, decl: &NodeDecl, reads: &[ResolvedRead]) -> Option<Co
 fn bounds_root<'a>(plan: &'a Plan, name: &str) -> Option<&'a str> {
     let node = plan.node(name)?;
     match node.decl.bounds {
-        Bounds::Aligned => bounds_root(plan, node.reads.iter().find(|read| read.mapping == Mapping::Same)?.from.first()?),
+        Bounds::Aligned => {
+            bounds_root(plan, node.reads.iter().find(|read| read.mapping == Mapping::Same)?.from.first()?)
+        }
         _ => Some(&node.name),
     }
 }

@@ -58,8 +58,9 @@ pub fn estimate(
             estimate.n_shards = Some(shards.len() as u64);
             estimate.n_committed = shards.iter().filter(|(counts, _)| counts.is_some()).count() as u64;
             let n_in = rows_in(node, shards, &rows_out);
-            let pending: Option<u64> =
-                n_in.as_ref().map(|n_in| shards.iter().zip(n_in).filter(|((done, _), _)| done.is_none()).map(|(_, n)| n).sum());
+            let pending: Option<u64> = n_in
+                .as_ref()
+                .map(|n_in| shards.iter().zip(n_in).filter(|((done, _), _)| done.is_none()).map(|(_, n)| n).sum());
             estimate.n_rows = n_in.as_ref().map(|n_in| n_in.iter().sum());
             if pending == Some(0) {
                 (estimate.wall_ms, estimate.device_ms, estimate.n_bytes) = (Some(0), Some(0), Some(0));

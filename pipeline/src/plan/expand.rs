@@ -63,15 +63,22 @@ pub async fn expand(
     if let Some((name, _)) = opened {
         let below = downstream(plan, name);
         // The opening item itself is being committed; what stands before it exists already.
-        expansion.batch.rows.retain(|row| {
-            below.contains(&row.key.node) && !(row.key.node == name && row.key.shard_index == OPENING)
-        });
+        expansion
+            .batch
+            .rows
+            .retain(|row| below.contains(&row.key.node) && !(row.key.node == name && row.key.shard_index == OPENING));
     }
     Ok(expansion)
 }
 
 impl Expansion {
-    fn push(&mut self, node: &PlanNode, shard_index: i64, fingerprint: Fingerprint, slice: Option<ListingSlice>) -> ShardKey {
+    fn push(
+        &mut self,
+        node: &PlanNode,
+        shard_index: i64,
+        fingerprint: Fingerprint,
+        slice: Option<ListingSlice>,
+    ) -> ShardKey {
         let key = ShardKey { node: node.name.clone(), shard_index, fingerprint };
         self.batch.rows.push(ShardRow { key: key.clone(), depth: node.depth, slice });
         key

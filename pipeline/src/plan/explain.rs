@@ -53,15 +53,26 @@ pub struct Explanation {
 pub fn explain(plan: &Plan, last: &PlanRecord, progress: &[NodeProgress]) -> Explanation {
     let mut explanation = Explanation::default();
     let empty = Vec::new();
-    let mut before: BTreeMap<&str, &Value> =
-        last.nodes.as_array().unwrap_or(&empty).iter().filter_map(|node| Some((node["name"].as_str()?, node))).collect();
+    let mut before: BTreeMap<&str, &Value> = last
+        .nodes
+        .as_array()
+        .unwrap_or(&empty)
+        .iter()
+        .filter_map(|node| Some((node["name"].as_str()?, node)))
+        .collect();
     for node in &plan.nodes {
         let Some(old) = before.remove(node.name.as_str()) else {
             let after = Some(Value::String(node.kind.clone()));
             explanation.changes.push(Change { node: node.name.clone(), pointer: String::new(), before: None, after });
             continue;
         };
-        compare(&node.name, "", &without_inputs(&old["fields"]), &without_inputs(&node.fields), &mut explanation.changes);
+        compare(
+            &node.name,
+            "",
+            &without_inputs(&old["fields"]),
+            &without_inputs(&node.fields),
+            &mut explanation.changes,
+        );
         let old_fingerprint = old["fingerprint"].as_str().and_then(|hex| Fingerprint::from_hex(hex).ok());
         let made = progress.iter().find(|made| made.node == node.name && made.n_committed > 0);
         if let (Some(before), Some(made)) = (old_fingerprint.filter(|before| *before != node.fingerprint), made) {
@@ -70,9 +81,16 @@ pub fn explain(plan: &Plan, last: &PlanRecord, progress: &[NodeProgress]) -> Exp
     }
     for (name, old) in before {
         let pointer = String::new();
-        explanation.changes.push(Change { node: name.to_owned(), pointer, before: Some(old["kind"].clone()), after: None });
+        explanation.changes.push(Change {
+            node: name.to_owned(),
+            pointer,
+            before: Some(old["kind"].clone()),
+            after: None,
+        });
         let fingerprint = old["fingerprint"].as_str().and_then(|hex| Fingerprint::from_hex(hex).ok());
-        if let (Some(before), Some(made)) = (fingerprint, progress.iter().find(|made| made.node == name && made.n_committed > 0)) {
+        if let (Some(before), Some(made)) =
+            (fingerprint, progress.iter().find(|made| made.node == name && made.n_committed > 0))
+        {
             explanation.stale.push(stale(before, made));
         }
     }

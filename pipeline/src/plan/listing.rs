@@ -49,14 +49,19 @@ impl Listing {
         format!("listings/{}.parquet", self.digest)
     }
 
-    /// Stores the listing, once.
+    /// Stores the listing, once; a damaged one is replaced.
     ///
     /// # Errors
     /// Of the storage.
     pub fn store(&self, storage: &dyn Storage) -> Result<(), WorkError> {
         let path = self.path();
         if storage.size(&path).is_ok() {
-            return Ok(());
+            // The name says what must be in it.
+            let stored = storage.open(&path).ok().and_then(|file| frame::read(file, None).ok()).map(Self::new);
+            if stored.is_some_and(|stored| stored.digest == self.digest) {
+                return Ok(());
+            }
+            storage.remove(&path).map_err(|error| WorkError::io(&path, &error))?;
         }
         let bytes = frame::to_parquet(&mut self.rows.clone(), &[])?;
         match write_once(storage, &path, &bytes) {
@@ -118,13 +123,19 @@ pub fn slices(node: &PlanNode, listing: &Listing) -> Vec<ListingSlice> {
         .map(|offset| {
             let n_rows = shard_rows.min(height - offset);
             let range = usize::try_from(offset).unwrap_or(0)..usize::try_from(offset + n_rows).unwrap_or(0);
-            let mut hasher = Hasher::new("slice/v1");
-            for hash in hashes.get(range).unwrap_or_default() {
-                hasher = hasher.bytes("row", hash.as_bytes());
-            }
-            ListingSlice { path: listing.path(), offset, n_rows, digest: hasher.digest() }
+            let digest = digest_of_slice(hashes.get(range).unwrap_or_default());
+            ListingSlice { path: listing.path(), offset, n_rows, digest }
         })
         .collect()
+}
+
+/// What [`slices`] gave the slice that has these rows.
+pub(crate) fn slice_digest(rows: &DataFrame) -> Digest {
+    digest_of_slice(&row_hashes(rows))
+}
+
+fn digest_of_slice(hashes: &[Digest]) -> Digest {
+    hashes.iter().fold(Hasher::new("slice/v1"), |hasher, hash| hasher.bytes("row", hash.as_bytes())).digest()
 }
 
 fn digest_of_rows(rows: &DataFrame) -> Digest {

@@ -19,8 +19,8 @@ pub use compile::{PlanIssue, compile};
 pub use estimate::{NodeEstimate, estimate, keys};
 pub use expand::{Expansion, expand};
 pub use explain::{Change, Explanation, Stale, explain};
-pub(crate) use listing::row_hashes;
 pub use listing::{Listing, Sample, list_sources, slices};
+pub(crate) use listing::{row_hashes, slice_digest};
 pub use show::to_dot;
 
 use crate::catalog::{NodeEdge, PlanRecord};
@@ -99,7 +99,8 @@ impl Plan {
         for node in &self.nodes {
             hasher = hasher.text("node", &node.name).bytes("fingerprint", node.fingerprint.as_bytes());
             if let Some(listing) = listings.get(&node.name) {
-                hasher = hasher.bytes("listing", listing.digest.as_bytes()).number("rows", node.settings.shard_rows.into());
+                hasher =
+                    hasher.bytes("listing", listing.digest.as_bytes()).number("rows", node.settings.shard_rows.into());
             }
         }
         hasher.fingerprint()

@@ -12,7 +12,14 @@ pub fn to_dot(plan: &Plan, n_shards: impl Fn(&str) -> Option<usize>) -> String {
     for node in &plan.nodes {
         let shards = n_shards(&node.name).map_or("after its barrier".to_owned(), |n| format!("{n} shards"));
         let tables: Vec<&str> = node.decl.writes.iter().map(|table| table.name.as_str()).collect();
-        let _ = writeln!(dot, "  \"{0}\" [label=\"{0}\\n{1}: {2}\\n{3}\"];", node.name, node.kind, tables.join(", "), shards);
+        let _ = writeln!(
+            dot,
+            "  \"{0}\" [label=\"{0}\\n{1}: {2}\\n{3}\"];",
+            node.name,
+            node.kind,
+            tables.join(", "),
+            shards
+        );
     }
     for edge in plan.edges() {
         let style = match edge.mapping {

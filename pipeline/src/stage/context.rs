@@ -89,11 +89,8 @@ impl WorkContext {
     /// # Errors
     /// [`WorkError::Damaged`] when the file is missing, truncated or not the Parquet file that was committed.
     pub fn read(&self, shard: &InputShard, columns: Option<&[String]>) -> Result<DataFrame, WorkError> {
-        let damaged = |message: String| WorkError::Damaged {
-            shard_id: shard.shard_id,
-            path: shard.path.clone(),
-            message,
-        };
+        let damaged =
+            |message: String| WorkError::Damaged { shard_id: shard.shard_id, path: shard.path.clone(), message };
         let n_bytes = self.storage.size(&shard.path).map_err(|error| damaged(error.to_string()))?;
         if n_bytes != shard.n_bytes {
             return Err(damaged(format!("has {n_bytes} bytes, {} were committed", shard.n_bytes)));

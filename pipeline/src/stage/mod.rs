@@ -12,4 +12,6 @@ pub use context::{Cancel, InputShard, WorkContext};
 pub use error::{ConfigIssue, ErrorClass, WorkError};
 pub use node::{Bounds, FanOut, Mapping, NodeDecl, Read, ReadFrom, TableDecl, Work};
 pub use registry::{CompileContext, StageDecl, StageKind, StageRegistry};
-pub use work::{BatchOutcome, Cost, DuplicateRow, Lister, QuarantinedRow, ROW, RowWork, WholeOutcome, WholeWork, id_text};
+pub use work::{
+    BatchOutcome, Cost, DuplicateRow, Lister, QuarantinedRow, ROW, RowWork, WholeOutcome, WholeWork, id_text,
+};

@@ -1,0 +1,316 @@
+//! Pulls work items under leases, and keeps the workers of this process busy until nothing is left.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::{JoinError, JoinSet};
+
+use super::RunError;
+use super::event::Event;
+use super::heartbeat::Lease;
+use super::item;
+use super::limits::Spent;
+use super::queue::Queue;
+use super::report::{Ending, RunReport};
+use super::settle::{Ended, Settled, Verdict, settle};
+use super::shared::Shared;
+use super::watch::Watch;
+use crate::catalog::{AttemptEnd, AttemptOutcome, ClaimRequest, NodeProgress, WorkItem};
+use crate::stage::{Cost, WorkError};
+
+/// How often this process looks for a stop, a hung batch, a budget.
+const TICK: Duration = Duration::from_millis(100);
+/// How long it waits at most before it asks again for work that others may have made ready.
+const MAX_IDLE: Duration = Duration::from_millis(500);
+/// How often the whole project's spending is read where there is a budget.
+const LEDGER: Duration = Duration::from_secs(5);
+/// Commits on their way, for each worker.
+const COMMITS: usize = 16;
+
+/// The workers of this process.
+pub(super) struct Dispatcher {
+    shared: Arc<Shared>,
+    lease: Arc<Lease>,
+    epoch: u64,
+    queue: Queue,
+    attempts: JoinSet<Result<Settled, RunError>>,
+    /// One for each item that is computed; a commit needs none.
+    permits: Arc<Semaphore>,
+    /// Told when a permit is free again.
+    freed: Arc<Notify>,
+    /// Stages of which nothing works.
+    stopped: BTreeMap<String, String>,
+    ending: Option<Ending>,
+    /// When the catalog last had no work.
+    quiet_since: Option<Instant>,
+    ledger_read: Instant,
+}
+
+impl Dispatcher {
+    pub(super) fn new(shared: Arc<Shared>, lease: Arc<Lease>) -> Self {
+        Self {
+            epoch: lease.epoch(),
+            lease,
+            queue: Queue::new(&shared.plan),
+            attempts: JoinSet::new(),
+            permits: Arc::new(Semaphore::new(shared.options.workers.max(1))),
+            freed: Arc::new(Notify::new()),
+            stopped: BTreeMap::new(),
+            ending: None,
+            quiet_since: None,
+            ledger_read: Instant::now(),
+            shared,
+        }
+    }
+
+    /// Works until nothing is left, or a stop.
+    pub(super) async fn run(mut self) -> Result<RunReport, RunError> {
+        loop {
+            self.look_around().await?;
+            if self.ending.is_none() {
+                self.fill().await?;
+            }
+            if !self.attempts.is_empty() {
+                self.wait().await?;
+            } else if self.ending.is_some() {
+                break;
+            } else {
+                self.ending = self.idle().await?;
+            }
+        }
+        let nodes = self.shared.catalog.progress().await?;
+        let ending = self.ending.unwrap_or(Ending::Done);
+        Ok(RunReport { ending, stopped: self.stopped.into_iter().collect(), nodes })
+    }
+
+    /// Whether something says that no new work may begin.
+    async fn look_around(&mut self) -> Result<(), RunError> {
+        if self.lease.epoch() != self.epoch {
+            self.epoch = self.lease.epoch();
+            self.queue.clear();
+        }
+        if self.ending.is_some() {
+            return Ok(());
+        }
+        if self.shared.cancel.is_cancelled() {
+            self.stop(Ending::Interrupted, "interrupted");
+        } else if let Some(reason) = self.lease.over() {
+            self.stop(Ending::Transient(reason.clone()), &reason);
+        } else if self.shared.limits.has_budget() {
+            if self.ledger_read.elapsed() > LEDGER {
+                self.shared.limits.set_spent(Spent::of(&self.shared.catalog.ledger().await?));
+                self.ledger_read = Instant::now();
+            }
+            if let Some(reason) = self.shared.limits.over_budget() {
+                self.stop(Ending::Budget(reason.clone()), &reason);
+            }
+        }
+        Ok(())
+    }
+
+    fn stop(&mut self, ending: Ending, reason: &str) {
+        self.shared.emit(&Event::Stopping { reason: reason.to_owned() });
+        self.ending = Some(ending);
+        // What was leased and not begun goes back when this worker departs.
+        self.queue.clear();
+    }
+
+    /// Begins items while there are free workers.
+    async fn fill(&mut self) -> Result<(), RunError> {
+        let workers = self.shared.options.workers.max(1);
+        loop {
+            if self.attempts.len() >= workers * COMMITS {
+                return Ok(());
+            }
+            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return Ok(()) };
+            if let Some(item) = self.queue.begin() {
+                self.begin(item, permit);
+                continue;
+            }
+            drop(permit);
+            if self.quiet_since.is_some_and(|since| since.elapsed() < TICK) {
+                return Ok(());
+            }
+            let items = self.claim().await?;
+            self.quiet_since = items.is_empty().then(Instant::now);
+            if items.is_empty() {
+                return Ok(());
+            }
+            self.queue.extend(items);
+        }
+    }
+
+    /// The nodes that this process works on.
+    fn wanted(&self) -> Vec<String> {
+        let stage = self.shared.options.stage.as_ref();
+        let nodes = self.shared.plan.nodes.iter();
+        nodes
+            .filter(|node| stage.is_none_or(|stage| node.stage == *stage) && !self.stopped.contains_key(&node.stage))
+            .map(|node| node.name.clone())
+            .collect()
+    }
+
+    async fn claim(&self) -> Result<Vec<WorkItem>, RunError> {
+        let limit = self.queue.chunk(self.shared.options.workers);
+        // A stage that runs few items at once must not fill the queue: it is claimed one by one.
+        let (free, limited): (Vec<String>, Vec<String>) =
+            self.wanted().into_iter().filter(|node| self.queue.wants(node)).partition(|node| {
+                let node = self.shared.plan.node(node);
+                node.is_none_or(|node| node.settings.resources.parallel.is_none())
+            });
+        let request =
+            |nodes, limit| ClaimRequest { worker: self.lease.worker(), nodes, limit, part: self.shared.options.part };
+        let mut items = Vec::new();
+        for node in limited {
+            items.extend(self.shared.catalog.claim(&request(vec![node], 1)).await?);
+        }
+        if !free.is_empty() {
+            items.extend(self.shared.catalog.claim(&request(free, limit)).await?);
+        }
+        Ok(items)
+    }
+
+    fn begin(&mut self, item: WorkItem, permit: OwnedSemaphorePermit) {
+        let (shared, freed) = (Arc::clone(&self.shared), Arc::clone(&self.freed));
+        self.attempts.spawn(async move {
+            let began = Instant::now();
+            let ended = attempt(&shared, &item).await;
+            let took = began.elapsed();
+            drop(permit);
+            freed.notify_one();
+            let verdict = settle(&shared, &item, ended, took).await?;
+            Ok(Settled { node: item.key.node, took, verdict })
+        });
+    }
+
+    /// Waits for an attempt to end, a worker to be free, or the next look around.
+    async fn wait(&mut self) -> Result<(), RunError> {
+        let first = tokio::select! {
+            ended = self.attempts.join_next() => ended,
+            () = self.freed.notified() => None,
+            () = tokio::time::sleep(TICK) => None,
+        };
+        let mut next = first;
+        while let Some(ended) = next {
+            self.take(ended).await?;
+            next = self.attempts.try_join_next();
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, ended: Result<Result<Settled, RunError>, JoinError>) -> Result<(), RunError> {
+        let settled = ended.map_err(|error| RunError::Internal(format!("an attempt ended badly: {error}")))??;
+        self.queue.end(&settled.node, settled.took);
+        match settled.verdict {
+            Verdict::Committed => self.quiet_since = None,
+            Verdict::Returned => {}
+            Verdict::StopStage(message) => self.stop_stage(&settled.node, message).await?,
+            Verdict::StopRun(message) => {
+                if self.ending.is_none() {
+                    self.stop(Ending::Transient(message.clone()), &message);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing of a stage works: what is leased of it goes back.
+    async fn stop_stage(&mut self, node: &str, message: String) -> Result<(), RunError> {
+        let Some(stage) = self.shared.plan.node(node).map(|node| node.stage.clone()) else { return Ok(()) };
+        if self.stopped.contains_key(&stage) {
+            return Ok(());
+        }
+        self.shared.emit(&Event::Stopped { stage: stage.clone(), message: message.clone() });
+        for item in self.queue.remove_stage(&stage) {
+            let end = AttemptEnd {
+                shard_id: item.shard_id,
+                token: item.token,
+                outcome: AttemptOutcome::Released,
+                message: "its stage was stopped".to_owned(),
+                wall_ms: 0,
+                cost: Cost::default(),
+            };
+            self.shared.catalog.give_up(&end).await?;
+        }
+        self.stopped.insert(stage, message);
+        Ok(())
+    }
+
+    /// Nothing runs here and nothing could be leased: whether that is the end.
+    async fn idle(&mut self) -> Result<Option<Ending>, RunError> {
+        let progress = self.shared.catalog.progress().await?;
+        let wanted = self.wanted();
+        let own: Vec<&NodeProgress> = progress.iter().filter(|node| wanted.contains(&node.node)).collect();
+        let n_running: u64 = progress.iter().map(|node| node.n_running).sum();
+        if own.iter().all(|node| node.n_pending + node.n_running == 0) {
+            return Ok(Some(Ending::Done));
+        }
+        if let Some((part, n_parts)) = self.shared.options.part
+            && self.part_is_done(&wanted, part, n_parts).await?
+        {
+            return Ok(Some(Ending::Done));
+        }
+        let next_ready = own.iter().filter_map(|node| node.next_ready_ms).min();
+        let wait = match next_ready {
+            // Ready, but not for us: it belongs to another part, and nobody makes it.
+            Some(0) if self.shared.options.part.is_some() && n_running == 0 => None,
+            Some(ms) => Some(Duration::from_millis(ms).clamp(Duration::from_millis(5), MAX_IDLE)),
+            None => (n_running > 0).then_some(MAX_IDLE / 2),
+        };
+        let Some(wait) = wait else {
+            let waiting: Vec<String> = own
+                .iter()
+                .filter(|node| node.n_pending > 0)
+                .map(|node| format!("{} of {}", node.n_pending, node.node))
+                .collect();
+            return Ok(Some(Ending::Blocked(format!("shards wait for what is not made: {}", waiting.join(", ")))));
+        };
+        self.quiet_since = None;
+        tokio::time::sleep(wait).await;
+        Ok(None)
+    }
+
+    /// Whether the shards of our part are all made or given up.
+    async fn part_is_done(&self, wanted: &[String], part: u32, n_parts: u32) -> Result<bool, RunError> {
+        use crate::catalog::ShardState::{Pending, Running};
+        for node in wanted {
+            let is_left = self.shared.catalog.shards(Some(node)).await?.iter().any(|shard| {
+                let index = shard.key.shard_index.max(0);
+                matches!(shard.state, Pending | Running) && index % i64::from(n_parts.max(1)) == i64::from(part)
+            });
+            if is_left {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Makes the shard on a thread of its own, and gives that thread up when a batch does not end.
+async fn attempt(shared: &Arc<Shared>, item: &WorkItem) -> Ended {
+    let watch = Arc::new(Watch::default());
+    let mut work = tokio::task::spawn_blocking({
+        let (shared, item, watch) = (Arc::clone(shared), item.clone(), Arc::clone(&watch));
+        move || {
+            let node = shared.plan.node(&item.key.node);
+            let node = node.ok_or_else(|| WorkError::Systemic(format!("{} is not in the plan", item.key.node)))?;
+            item::make(shared.site(), node, &item, &watch)
+        }
+    });
+    loop {
+        tokio::select! {
+            made = &mut work => return match made {
+                Ok(Ok(made)) => Ended::Made(Box::new(made)),
+                Ok(Err(error)) => Ended::Failed(error),
+                Err(error) => Ended::Failed(WorkError::Systemic(format!("the stage broke down: {error}"))),
+            },
+            () = tokio::time::sleep(TICK) => {
+                if let Some(deadline) = watch.overdue() {
+                    return Ended::Hung(deadline);
+                }
+            }
+        }
+    }
+}
