@@ -14,6 +14,7 @@ pub mod manifest;
 pub mod plan;
 pub mod stage;
 pub mod storage;
+pub mod text;
 
 use std::any::Any;
 

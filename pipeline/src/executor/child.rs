@@ -67,7 +67,7 @@ fn work(
     let rows = first_input(site, node, item, &context, work.columns())?;
     let index = Journals::of(site, node, item).index(site, node, true)?;
     let teller = Teller { out };
-    let mut run = row_run(node, item, work.as_ref(), &context, &rows, &teller);
+    let mut run = row_run(node, work.as_ref(), &context, &rows, &teller);
     run.journal = Some(Journaling {
         storage: storage.as_ref(),
         index: &index,

@@ -41,6 +41,8 @@ pub enum Event {
         rows: RowCounts,
         /// Rows written to its first table.
         n_out: u64,
+        /// Of those, rows that a verdict rejects: false in a column `accepted`.
+        n_rejected: u64,
         /// Wall time.
         wall_ms: u64,
     },

@@ -22,6 +22,8 @@ use crate::storage::write_once;
 /// What an item made; for the opening of a barrier, the slices found.
 pub(super) struct Made {
     pub(super) commit: Commit,
+    /// Rows that a verdict rejects.
+    pub(super) n_rejected: u64,
     pub(super) slices: Option<Vec<ListingSlice>>,
 }
 
@@ -88,7 +90,7 @@ fn finished(item: &WorkItem, started: Instant) -> Made {
         effects: Vec::new(),
         opened: None,
     };
-    Made { commit, slices: None }
+    Made { commit, n_rejected: 0, slices: None }
 }
 
 pub(super) fn milliseconds(duration: Duration) -> u64 {
@@ -164,7 +166,7 @@ fn rows(
     let isolated = item.n_deaths >= 2 && site.options.isolate.is_some();
     let journals = Journals::of(site, node, item);
     let index = if work.journaled() || isolated { Some(journals.index(site, node, true)?) } else { None };
-    let mut run = row_run(node, item, work, context, &rows, &observer);
+    let mut run = row_run(node, work, context, &rows, &observer);
     run.journal = index.as_ref().map(|index| Journaling {
         storage: site.storage.as_ref(),
         index,
@@ -178,7 +180,7 @@ fn rows(
     // Nothing is processed here: children have done it, or the rows are to blame.
     drop(run);
     let index = isolate(site, node, item, context, work, &rows, batches, &journals)?;
-    let mut run = row_run(node, item, work, context, &rows, &observer);
+    let mut run = row_run(node, work, context, &rows, &observer);
     run.journal = Some(Journaling {
         storage: site.storage.as_ref(),
         index: &index,
@@ -191,7 +193,6 @@ fn rows(
 /// A run over `rows` without journal.
 pub(super) fn row_run<'a>(
     node: &'a PlanNode,
-    item: &WorkItem,
     work: &'a dyn RowWork,
     context: &'a WorkContext,
     rows: &'a DataFrame,
@@ -261,6 +262,7 @@ fn deliver(
     let mut tables = rows.tables;
     for decl in &node.decl.writes {
         if let Some(table) = tables.remove(&decl.name) {
+            made.n_rejected += n_rejected(&table);
             made.commit.files.push(store(site, item, &decl.name, table)?);
         }
     }
@@ -269,6 +271,12 @@ fn deliver(
     made.commit.cost = rows.cost;
     made.commit.backend = work.backend();
     Ok(made)
+}
+
+/// Rows with false in a column `accepted`: what a filter rejects is a verdict, not a missing row.
+fn n_rejected(table: &DataFrame) -> u64 {
+    let accepted = table.column("accepted").and_then(|accepted| accepted.bool().cloned());
+    accepted.map_or(0, |accepted| accepted.iter().filter(|accepted| *accepted == Some(false)).count() as u64)
 }
 
 /// Writes a table under a name that no other attempt can have.

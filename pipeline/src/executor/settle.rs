@@ -67,7 +67,7 @@ pub(super) async fn settle(
 }
 
 async fn commit(shared: &Shared, node: &PlanNode, item: &WorkItem, made: Made) -> Result<Verdict, RunError> {
-    let Made { mut commit, slices } = made;
+    let Made { mut commit, n_rejected, slices } = made;
     let n_opened = slices.as_ref().map(Vec::len);
     if let Some(slices) = slices {
         let opened = Some((node.name.as_str(), slices.as_slice()));
@@ -86,7 +86,7 @@ async fn commit(shared: &Shared, node: &PlanNode, item: &WorkItem, made: Made) -
             Ok(Verdict::Returned)
         }
         Ok(CommitOutcome::Committed) => {
-            committed(shared, node, item, &commit, n_opened).await?;
+            committed(shared, node, item, &commit, (n_rejected, n_opened)).await?;
             Ok(Verdict::Committed)
         }
     }
@@ -111,7 +111,7 @@ async fn committed(
     node: &PlanNode,
     item: &WorkItem,
     commit: &Commit,
-    n_opened: Option<usize>,
+    (n_rejected, n_opened): (u64, Option<usize>),
 ) -> Result<(), RunError> {
     shared.limits.count(&node.name, commit.counts);
     shared.emit(&Event::Committed {
@@ -119,6 +119,7 @@ async fn committed(
         shard_index: item.key.shard_index,
         rows: commit.counts,
         n_out: commit.files.first().map_or(0, |file| file.n_rows),
+        n_rejected,
         wall_ms: commit.wall_ms,
     });
     let is_journaled = matches!(&node.decl.work, Work::Rows(work) if work.journaled()) || item.n_deaths > 0;

@@ -1,0 +1,305 @@
+//! The arguments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 internal error; 2 usage; 3 manifest or plan invalid; 4 finished with \
+quarantined or failed items; 5 audit does not balance; 6 budget spent; 75 passing fault, run it again; 130 interrupted.";
+
+/// Builds training data for tuning-free image customization: resumable, sharded, audited.
+#[derive(Debug, Parser)]
+#[command(name = "cafe-data", version, after_help = EXIT_CODES, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// Threads for all work together; default: one per core.
+    #[arg(long, global = true, env = "CAFE_THREADS", value_name = "N", hide_env_values = true)]
+    pub(crate) threads: Option<usize>,
+    /// Tells more of what is done (-v), or all of it (-vv).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The quickstart, whole, on bundled pictures: collect, instruct, measure, filter, publish, audit.
+    Demo(DemoArgs),
+    /// Makes a project folder with a manifest to edit.
+    Init(InitArgs),
+    /// Shows what would run: shards, rows, estimated time and disk.
+    Plan(PlanArgs),
+    /// Carries out the manifest; the same command resumes after any interruption.
+    #[command(args_conflicts_with_subcommands = true)]
+    Run(RunCommand),
+    /// Shows where the project stands.
+    Status(StatusArgs),
+    /// Recounts every row: reconciliation, yields, costs. Exit code 5 when rows do not balance.
+    Audit(AuditArgs),
+    /// SQL over the tables of the project, read-only.
+    Query(QueryArgs),
+    /// A new release from stored scores with other thresholds; nothing upstream is made again.
+    Recut(RecutArgs),
+    /// Shows what this machine has, what is missing, and how to get it.
+    Doctor(DoctorArgs),
+    /// Prints the manifest's JSON schema, for editors.
+    Schema,
+    /// Image statistics for a Parquet file: a program for `command` stages.
+    #[command(hide = true)]
+    Measure(MeasureArgs),
+    /// Works on rows of which a process died.
+    #[command(hide = true)]
+    Isolate(IsolateArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ManifestArg {
+    /// The manifest.
+    #[arg(short, long, value_name = "FILE", default_value = "cafe.toml")]
+    pub(crate) manifest: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Where the project is made; going on with one that is there already.
+    #[arg(long, value_name = "DIR", default_value = "cafe-demo")]
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The folder.
+    #[arg(required_unless_present = "list")]
+    pub(crate) dir: Option<PathBuf>,
+    /// The manifest to begin with.
+    #[arg(long, value_name = "NAME", default_value = "folder")]
+    pub(crate) from: String,
+    /// Lists the manifests to begin with.
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArg,
+    /// As JSON.
+    #[arg(long, conflicts_with_all = ["dot"])]
+    pub(crate) json: bool,
+    /// The graph of stages for Graphviz.
+    #[arg(long)]
+    pub(crate) dot: bool,
+    /// What changed since the last run, field by field, and what that makes stale.
+    #[arg(long, conflicts_with = "dot")]
+    pub(crate) explain: bool,
+    /// Keeps the shards that the last run made of STAGE although its settings changed.
+    #[arg(long, value_name = "STAGE", requires = "reason")]
+    pub(crate) adopt: Option<String>,
+    /// Why; recorded with the adoption.
+    #[arg(long, value_name = "TEXT", requires = "adopt")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunCommand {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(subcommand)]
+    pub(crate) only: Option<RunOnly>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunOnly {
+    /// One stage, or a part of it.
+    Stage(RunStageArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunStageArgs {
+    /// The stage's name in the manifest.
+    pub(crate) name: String,
+    /// Part I of N (from 0): the shards whose index leaves I when divided by N.
+    #[arg(long, value_name = "I/N", value_parser = parse_part)]
+    pub(crate) shard: Option<(u32, u32)>,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArg,
+    /// Work items at once in this process; default: as many as threads.
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    /// A preview: so many rows of each source, through all stages. Costly rows are reused by the full run.
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) sample: Option<u64>,
+    /// How progress is shown, on stderr.
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
+    pub(crate) progress: Progress,
+    /// Trusts the programs that the manifest's `command` stages run; remembered for these programs.
+    #[arg(long)]
+    pub(crate) allow_commands: bool,
+    /// After so many seconds without a sign of life, a process's work is given to others.
+    #[arg(long, value_name = "SECS", default_value_t = 30.0, value_parser = parse_lease)]
+    pub(crate) lease: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// Bars on a terminal, else lines.
+    Auto,
+    /// Bars.
+    Bars,
+    /// Lines.
+    Plain,
+    /// JSON lines.
+    Json,
+    /// Nothing but the outcome.
+    None,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArg,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Again every second, until interrupted.
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArg,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Reads every file and compares digests and ids; what is damaged is made again by the next run.
+    #[arg(long)]
+    pub(crate) verify: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArg,
+    /// The query; `SHOW TABLES` lists what there is.
+    pub(crate) sql: String,
+    /// How the rows are printed.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// Comma-separated values, all rows.
+    Csv,
+    /// An array of objects, all rows.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RecutArgs {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    /// Least score, for example `--min sharpness=12.5`; may be given more than once.
+    #[arg(long, value_name = "COLUMN=F", value_parser = parse_threshold)]
+    pub(crate) min: Vec<(String, f64)>,
+    /// Greatest score.
+    #[arg(long, value_name = "COLUMN=F", value_parser = parse_threshold)]
+    pub(crate) max: Vec<(String, f64)>,
+    /// Least CLIP score: the same as `--min clip=F`.
+    #[arg(long, value_name = "F")]
+    pub(crate) clip_min: Option<f64>,
+    /// Least DINO score: the same as `--min dino=F`.
+    #[arg(long, value_name = "F")]
+    pub(crate) dino_min: Option<f64>,
+    /// Only shows what it would make, and what that costs.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// A project to look at as well.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MeasureArgs {
+    /// Parquet with a column `image`.
+    #[arg(required_unless_present = "serve")]
+    pub(crate) input: Option<PathBuf>,
+    /// Parquet to write.
+    #[arg(required_unless_present = "serve")]
+    pub(crate) output: Option<PathBuf>,
+    /// Requests as JSON lines on stdin.
+    #[arg(long)]
+    pub(crate) serve: bool,
+    /// The column that names a row.
+    #[arg(long)]
+    pub(crate) id_column: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct IsolateArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArg,
+    /// The request.
+    pub(crate) request: PathBuf,
+}
+
+fn parse_part(text: &str) -> Result<(u32, u32), String> {
+    let parts = text.split_once('/').and_then(|(part, n)| Some((part.parse().ok()?, n.parse().ok()?)));
+    match parts {
+        Some((part, n)) if part < n => Ok((part, n)),
+        Some((_, 0)) => Err("there is no part of none".to_owned()),
+        Some((_, n)) => Err(format!("parts of {n} are 0 to {}", n - 1)),
+        None => Err("write I/N, for example 0/4 for the first of four".to_owned()),
+    }
+}
+
+fn parse_lease(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(secs) if (0.1..=86_400.0).contains(&secs) => Ok(secs),
+        _ => Err("a number of seconds from 0.1 to 86400 is expected".to_owned()),
+    }
+}
+
+fn parse_threshold(text: &str) -> Result<(String, f64), String> {
+    let threshold = text.split_once('=').and_then(|(column, value)| Some((column.trim().to_owned(), value.parse().ok()?)));
+    threshold
+        .filter(|(column, value): &(String, f64)| !column.is_empty() && value.is_finite())
+        .ok_or_else(|| "write COLUMN=NUMBER, for example sharpness=12.5".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn parts_are_checked() {
+        assert_eq!(parse_part("3/4"), Ok((3, 4)));
+        for wrong in ["4/4", "1/0", "x", "-1/2", "1/2/3"] {
+            assert!(parse_part(wrong).is_err(), "{wrong}");
+        }
+    }
+}

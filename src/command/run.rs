@@ -1,0 +1,159 @@
+//! `run` and `run stage`: carries out the manifest, or one stage of it.
+
+use std::path::{Path, absolute};
+use std::time::Duration;
+
+use cafe_pipeline::catalog::NodeProgress;
+use cafe_pipeline::executor::{
+    Ending, IsolateCommand, Project, RunOptions, RunReport, prepare_sources, run as execute, slices_of,
+};
+use cafe_pipeline::plan::{Sample, estimate, expand, keys};
+use cafe_pipeline::stage::Cancel;
+
+use crate::cli::{Progress, RunArgs, RunCommand, RunOnly};
+use crate::failure::Failure;
+use crate::format::{bytes, count, duration};
+use crate::progress::{self, Expected};
+use crate::{project, signals, trust};
+
+pub(super) async fn run(command: RunCommand, threads: usize) -> Result<u8, Failure> {
+    let (args, stage, part) = match command.only {
+        Some(RunOnly::Stage(args)) => (args.run, Some(args.name), args.shard),
+        None => (command.run, None, None),
+    };
+    let project = project::open(&args.manifest.manifest).await?;
+    if let Some(stage) = &stage
+        && project.plan.nodes_of_stage(stage).is_empty()
+    {
+        let stages: Vec<&str> = project.plan.manifest.stages.iter().map(|stage| stage.name.as_str()).collect();
+        return Err(Failure::usage(
+            format!("the manifest has no stage `{stage}`"),
+            format!("there are: {}", stages.join(", ")),
+        ));
+    }
+    let options = options(&args, threads, stage, part)?;
+    let report = carry_out(&project, options, &args).await?;
+    conclude(&report, &args);
+    Ok(report.exit_code())
+}
+
+/// What the arguments say of how to run.
+pub(super) fn options(
+    args: &RunArgs,
+    threads: usize,
+    stage: Option<String>,
+    part: Option<(u32, u32)>,
+) -> Result<RunOptions, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::Internal(format!("cannot find this program's own path: {error}")))?;
+    let manifest = absolute(&args.manifest.manifest)?;
+    Ok(RunOptions {
+        workers: args.workers.unwrap_or(threads).max(1),
+        lease: Duration::from_secs_f64(args.lease),
+        stage,
+        part,
+        sample: args.sample.map(|n_rows| Sample { n_rows }),
+        isolate: Some(IsolateCommand {
+            program,
+            args: vec!["isolate".to_owned(), "--manifest".to_owned(), path_text(&manifest)?],
+        }),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        command: std::env::args().collect(),
+    })
+}
+
+fn path_text(path: &Path) -> Result<String, Failure> {
+    path.to_str().map(ToOwned::to_owned).ok_or_else(|| {
+        Failure::usage(format!("the path {} is not UTF-8", path.display()), "keep the project in a folder with another name")
+    })
+}
+
+/// Runs the project and shows how it goes.
+pub(super) async fn carry_out(project: &Project, options: RunOptions, args: &RunArgs) -> Result<RunReport, Failure> {
+    trust::check(&project.plan, args.allow_commands)?;
+    let cancel = Cancel::default();
+    signals::watch(cancel.clone())?;
+    let nodes = expected(project, options.sample).await?;
+    let shown = progress::show(args.progress, &nodes);
+    let ran = execute(project, options, cancel, shown.sink.clone()).await;
+    shown.end();
+    project.catalog.close().await;
+    Ok(ran?)
+}
+
+/// The rows of each node, as far as they are known beforehand.
+async fn expected(project: &Project, sample: Option<Sample>) -> Result<Vec<(String, Expected)>, Failure> {
+    let listings = prepare_sources(project, sample).await?;
+    let sources = slices_of(&project.plan, &listings);
+    let expansion = expand(&project.plan, &sources, None, project.catalog.as_ref()).await?;
+    let committed = project.catalog.find_committed(&keys(&expansion)).await?;
+    let rates = project.catalog.rates().await?;
+    let n_done = |node: &str| {
+        let rows = expansion.batch.rows.iter().zip(&committed).filter(|(row, _)| row.key.node == node);
+        rows.filter(|(row, _)| row.key.shard_index >= 0).filter_map(|(_, counts)| counts.map(|counts| counts.n_in)).sum()
+    };
+    Ok(estimate(&project.plan, &expansion, &committed, &rates)
+        .into_iter()
+        .map(|node| (node.node.clone(), Expected { n_rows: node.n_rows, n_done: n_done(&node.node) }))
+        .collect())
+}
+
+/// Says on stderr how it ended, and what to do next.
+pub(super) fn conclude(report: &RunReport, args: &RunArgs) {
+    if args.progress == Progress::Json {
+        if let Ok(line) = serde_json::to_string(&serde_json::json!({ "event": "ended", "report": report })) {
+            eprintln!("{line}");
+        }
+        return;
+    }
+    for node in &report.nodes {
+        eprintln!("{}", line(node));
+    }
+    let manifest = args.manifest.manifest.display();
+    match &report.ending {
+        Ending::Done => {}
+        Ending::Interrupted => eprintln!("interrupted; the same command goes on from here"),
+        Ending::Budget(reason) => eprintln!("stopped: {reason}; raise it in the manifest to go on from here"),
+        Ending::Transient(reason) => eprintln!("stopped: {reason}; the same command goes on from here"),
+        Ending::Blocked(reason) => eprintln!("stopped: {reason}"),
+    }
+    for (stage, message) in &report.stopped {
+        eprintln!("stage {stage} was stopped: {message}");
+    }
+    if report.n_failed() > 0 {
+        eprintln!("{} shards failed: cafe-data status -m {manifest}; the next run tries them again", report.n_failed());
+    }
+    if report.n_quarantined() > 0 {
+        let n_rows = count(report.n_quarantined());
+        eprintln!(
+            "{n_rows} rows are in quarantine: cafe-data query -m {manifest} \"SELECT node, row_id, class, message FROM quarantine\""
+        );
+    }
+    if report.ending == Ending::Done && report.exit_code() == 0 {
+        eprintln!("done");
+    }
+}
+
+fn line(node: &NodeProgress) -> String {
+    let n_shards = node.n_pending + node.n_running + node.n_committed + node.n_failed;
+    let mut text = format!(
+        "{:>20}  {:>6}/{:<6} shards {:>10} rows in {:>10} out {:>10} {:>9}",
+        node.node,
+        count(node.n_committed),
+        count(n_shards),
+        count(node.rows.n_in),
+        count(node.n_out),
+        bytes(node.n_bytes),
+        duration(node.wall_ms),
+    );
+    for (number, what) in [
+        (node.rows.n_duplicate, "duplicates"),
+        (node.rows.n_quarantined, "quarantined"),
+        (node.n_failed, "shards failed"),
+    ] {
+        if number > 0 {
+            text.push_str(&format!(", {} {what}", count(number)));
+        }
+    }
+    text
+}

@@ -1,0 +1,5 @@
+//! What the tests share.
+
+pub(crate) mod forgetful;
+pub(crate) mod kinds;
+pub(crate) mod lab;
