@@ -279,9 +279,11 @@ fn n_rejected(table: &DataFrame) -> u64 {
     accepted.map_or(0, |accepted| accepted.iter().filter(|accepted| *accepted == Some(false)).count() as u64)
 }
 
-/// Writes a table under a name that no other attempt can have.
+/// Writes a table under a name that no other attempt can have: tokens count the leases of one shard, and two plans may
+/// have different shards with the same index.
 fn store(site: Site<'_>, item: &WorkItem, table: &str, mut rows: DataFrame) -> Result<ShardFile, WorkError> {
-    let path = format!("shards/{}/{table}-{:05}.{}.parquet", item.key.node, item.key.shard_index, item.token);
+    let (node, index) = (&item.key.node, item.key.shard_index);
+    let path = format!("shards/{node}/{table}-{index:05}.{}-{}.parquet", item.shard_id, item.token);
     let bytes = frame::to_parquet(&mut rows, &[])?;
     let file = write_once(site.storage.as_ref(), &path, &bytes).map_err(|error| WorkError::io(&path, &error))?;
     Ok(ShardFile {

@@ -122,7 +122,7 @@ impl Site<'_> {
 
     /// A folder for the temporary files of one attempt.
     pub(super) fn scratch(&self, item: &WorkItem) -> PathBuf {
-        let name = format!("{}-{}.{}", item.key.node, item.key.shard_index, item.token);
+        let name = format!("{}-{}.{}-{}", item.key.node, item.key.shard_index, item.shard_id, item.token);
         self.storage.root().join("scratch").join(name)
     }
 
