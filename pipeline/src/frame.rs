@@ -48,12 +48,18 @@ pub fn read(file: File, columns: Option<&[String]>) -> PolarsResult<DataFrame> {
     })
 }
 
-/// Reads `n_rows` rows of a Parquet file, from row `offset` on.
+/// Reads `n_rows` rows of a Parquet file, from row `offset` on, `columns` of them only when given.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_slice(file: File, offset: usize, n_rows: usize) -> PolarsResult<DataFrame> {
-    guarded(move || ParquetReader::new(file).with_slice(Some((offset, n_rows))).finish())
+pub fn read_slice(file: File, offset: usize, n_rows: usize, columns: Option<&[String]>) -> PolarsResult<DataFrame> {
+    guarded(move || {
+        let mut reader = ParquetReader::new(file).with_slice(Some((offset, n_rows)));
+        if let Some(columns) = columns {
+            reader = reader.with_columns(Some(columns.to_vec()));
+        }
+        reader.finish()
+    })
 }
 
 /// Reads a Parquet file held in memory.

@@ -9,6 +9,7 @@ pub mod instruct;
 pub mod measure;
 pub mod picture;
 pub mod publish;
+mod source;
 pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -145,7 +145,7 @@ impl Site<'_> {
                 whole.slice(slice.offset as i64, n_rows)
             } else {
                 drop(listings);
-                frame::read_slice(file, offset, n_rows).map_err(|error| damaged(error.to_string()))?
+                frame::read_slice(file, offset, n_rows, None).map_err(|error| damaged(error.to_string()))?
             }
         };
         if slice_digest(&rows) == slice.digest {

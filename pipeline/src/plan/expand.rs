@@ -34,7 +34,7 @@ pub async fn expand(
                 let slices = sources.get(&node.name).map_or(&[][..], Vec::as_slice);
                 expansion.add_slices(node, slices, None);
             }
-            Bounds::Barrier(_) => {
+            Bounds::Barrier(lister) => {
                 let Some(inputs) = expansion.all_inputs(node) else { continue };
                 let opening = Hasher::new("opening/v1")
                     .bytes("node", node.fingerprint.as_bytes())
@@ -47,7 +47,7 @@ pub async fn expand(
                     _ => catalog.find_opening(&key).await?,
                 };
                 if let Some(slices) = slices {
-                    expansion.add_slices(node, &slices, Some(opening));
+                    expansion.add_slices(node, &slices, (!lister.is_complete()).then_some(opening));
                 }
             }
             Bounds::Aligned => expansion.add_aligned(node),

@@ -23,6 +23,12 @@ pub trait Lister: Send + Sync {
     /// When the outside world, or the inputs, cannot be read. Faults of single rows are not errors here: they are left
     /// to the work itself, which can quarantine them.
     fn list(&self, context: &WorkContext) -> Result<DataFrame, WorkError>;
+
+    /// For a barrier: whether a row of the listing decides, with the settings, all that is made of it. Then shards
+    /// outlive a listing that has changed elsewhere: a picture that is added makes one shard again, not all of them.
+    fn is_complete(&self) -> bool {
+        false
+    }
 }
 
 /// Work on independent rows. What it makes of a row must depend on the row, the settings and the seed only, never on the
