@@ -12,6 +12,7 @@ pub mod failpoint;
 pub mod frame;
 pub mod manifest;
 pub mod plan;
+pub mod query;
 pub mod stage;
 pub mod storage;
 pub mod text;

@@ -19,7 +19,9 @@ pub fn table(headers: &[&str], rows: &[Vec<String>], alignment: &[Align]) -> Str
     let widths: Vec<usize> = headers
         .iter()
         .enumerate()
-        .map(|(at, header)| rows.iter().filter_map(|row| row.get(at)).map(|cell| width(cell)).fold(width(header), usize::max))
+        .map(|(at, header)| {
+            rows.iter().filter_map(|row| row.get(at)).map(|cell| width(cell)).fold(width(header), usize::max)
+        })
         .collect();
     let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
     let mut text = String::new();
@@ -188,7 +190,10 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         let sizes = [0, 999, 1000, 1234, 9_949, 9_950, 34_000_000, 999_499, 999_500, u64::MAX].map(bytes);
-        assert_eq!(sizes, ["0 B", "999 B", "1.0 KB", "1.2 KB", "9.9 KB", "10 KB", "34 MB", "999 KB", "1.0 MB", "18 EB"]);
+        assert_eq!(
+            sizes,
+            ["0 B", "999 B", "1.0 KB", "1.2 KB", "9.9 KB", "10 KB", "34 MB", "999 KB", "1.0 MB", "18 EB"]
+        );
         let times = [0, 999, 4_250, 59_999, 185_000, 25_320_000].map(duration);
         assert_eq!(times, ["0 ms", "999 ms", "4.2 s", "59.9 s", "3 min 05 s", "7 h 02 min"]);
         assert_eq!([0, 999, 1000, 3_000_000].map(count), ["0", "999", "1,000", "3,000,000"]);
