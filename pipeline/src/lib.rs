@@ -5,6 +5,7 @@
 //! SQL, no tensors and no HTTP: the catalog, the stages and the storage come through traits ([`catalog::Catalog`],
 //! [`stage::StageKind`], [`storage::Storage`]).
 
+pub mod audit;
 pub mod catalog;
 pub mod digest;
 pub mod executor;

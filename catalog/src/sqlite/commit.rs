@@ -1,9 +1,11 @@
 //! Ends of attempts: commits, and what else may become of a lease.
 
-use cafe_pipeline::catalog::{AttemptEnd, AttemptOutcome, CatalogError, Commit, CommitOutcome, QuarantineRow, Result};
+use cafe_pipeline::catalog::{
+    AttemptEnd, AttemptOutcome, CatalogError, Commit, CommitOutcome, QuarantineRow, Result, shard_digest,
+};
 use sqlx::SqliteConnection;
 
-use super::convert::{not_json, shard_digest, signed};
+use super::convert::{not_json, signed};
 use super::effect;
 use super::error::from_sqlx;
 use super::plan::{self, BatchText};

@@ -1,7 +1,7 @@
 //! Between the pipeline's records and SQL's values.
 
-use cafe_pipeline::catalog::{CatalogError, ListingSlice, Result, ShardFile};
-use cafe_pipeline::digest::{Digest, Fingerprint, Hasher};
+use cafe_pipeline::catalog::{CatalogError, ListingSlice, Result};
+use cafe_pipeline::digest::{Digest, Fingerprint};
 use serde_json::Value;
 
 /// SQL has no unsigned integers.
@@ -56,12 +56,4 @@ impl SliceColumns {
             _ => Ok(None),
         }
     }
-}
-
-/// Digest of all files of a shard: of their bytes, not of their names, which hold the fencing token.
-pub(super) fn shard_digest(files: &[ShardFile]) -> Digest {
-    let hasher = Hasher::new("shard-files/v1").number("n", files.len() as u64);
-    let add =
-        |hasher: Hasher, file: &ShardFile| hasher.text("table", &file.table).bytes("digest", file.digest.as_bytes());
-    files.iter().fold(hasher, add).digest()
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::digest::{Digest, Fingerprint};
+use crate::digest::{Digest, Fingerprint, Hasher};
 use crate::stage::{Cost, ErrorClass, InputShard, Mapping};
 
 /// A run's row in the catalog.
@@ -270,6 +270,16 @@ pub struct ShardFile {
     pub n_bytes: u64,
     /// Its rows.
     pub n_rows: u64,
+}
+
+/// Digest of all files of a shard, of their bytes and not of their names, which hold the fencing token: what its readers
+/// are known to have been made from.
+#[must_use]
+pub fn shard_digest(files: &[ShardFile]) -> Digest {
+    let hasher = Hasher::new("shard-files/v1").number("n", files.len() as u64);
+    let add =
+        |hasher: Hasher, file: &ShardFile| hasher.text("table", &file.table).bytes("digest", file.digest.as_bytes());
+    files.iter().fold(hasher, add).digest()
 }
 
 /// A row in quarantine.
