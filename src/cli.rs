@@ -278,7 +278,8 @@ fn parse_lease(text: &str) -> Result<f64, String> {
 }
 
 fn parse_threshold(text: &str) -> Result<(String, f64), String> {
-    let threshold = text.split_once('=').and_then(|(column, value)| Some((column.trim().to_owned(), value.parse().ok()?)));
+    let threshold =
+        text.split_once('=').and_then(|(column, value)| Some((column.trim().to_owned(), value.parse().ok()?)));
     threshold
         .filter(|(column, value): &(String, f64)| !column.is_empty() && value.is_finite())
         .ok_or_else(|| "write COLUMN=NUMBER, for example sharpness=12.5".to_owned())

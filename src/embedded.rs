@@ -27,7 +27,10 @@ pub(crate) fn manifests() -> Vec<(String, String)> {
 pub(crate) fn copy(name: &str, folder: &Path) -> Result<(), Failure> {
     let Some(manifest) = MANIFESTS.get_file(format!("{name}.toml")) else {
         let names: Vec<String> = manifests().into_iter().map(|(name, _)| name).collect();
-        return Err(Failure::usage(format!("there is no manifest `{name}`"), format!("there are: {}", names.join(", "))));
+        return Err(Failure::usage(
+            format!("there is no manifest `{name}`"),
+            format!("there are: {}", names.join(", ")),
+        ));
     };
     write(&folder.join("cafe.toml"), manifest.contents())?;
     let text = manifest.contents_utf8().unwrap_or_default();

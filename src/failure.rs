@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use cafe_pipeline::audit::AuditError;
 use cafe_pipeline::catalog::CatalogError;
 use cafe_pipeline::executor::RunError;
 use cafe_pipeline::manifest::ManifestErrors;
@@ -69,9 +70,7 @@ impl From<CatalogError> for Failure {
         let text = error.to_string();
         match error {
             CatalogError::Unusable { message, help } => Self::Plan(message, help),
-            CatalogError::OtherPlanRunning { .. } => {
-                Self::Transient(format!("{text}; wait for it, or stop it first"))
-            }
+            CatalogError::OtherPlanRunning { .. } => Self::Transient(format!("{text}; wait for it, or stop it first")),
             CatalogError::Transient(_) | CatalogError::DiskFull(_) => Self::Transient(text),
             CatalogError::Internal(_) => Self::Internal(text),
         }
@@ -86,6 +85,15 @@ impl From<RunError> for Failure {
             RunError::Listing { error: WorkError::Transient(_) | WorkError::DiskFull(_), .. } => Self::Transient(text),
             RunError::Listing { .. } => Self::Plan(text, "see the stage's source in the manifest".to_owned()),
             RunError::Internal(_) => Self::Internal(text),
+        }
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        match error {
+            AuditError::Catalog(error) => error.into(),
+            error => Self::Transient(error.to_string()),
         }
     }
 }

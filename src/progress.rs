@@ -66,7 +66,8 @@ fn sentence(event: &Event) -> Option<String> {
     };
     Some(match event {
         Event::Planned { n_committed, n_pending, n_retired } => {
-            let retired = if *n_retired > 0 { format!(", {n_retired} of the plan before are not needed") } else { String::new() };
+            let retired =
+                if *n_retired > 0 { format!(", {n_retired} of the plan before are not needed") } else { String::new() };
             format!("plan: {n_pending} shards to make, {n_committed} made already{retired}")
         }
         Event::Reaped { n_shards } => format!("{n_shards} shards of workers that died are made again"),

@@ -27,7 +27,8 @@ pub(crate) fn check(plan: &Plan, allow: bool) -> Result<(), Failure> {
     if allow {
         return remember(&file, &unknown);
     }
-    let list: Vec<String> = unknown.iter().map(|command| format!("  {}: {}", command.node, command.argv.join(" "))).collect();
+    let list: Vec<String> =
+        unknown.iter().map(|command| format!("  {}: {}", command.node, command.argv.join(" "))).collect();
     Err(Failure::usage(
         format!("the manifest runs programs that were not trusted yet, with your rights:\n{}", list.join("\n")),
         "look at them, then add --allow-commands once; changed programs ask again",

@@ -41,7 +41,9 @@ pub(super) async fn run(args: &DoctorArgs, threads: usize) -> Result<u8, Failure
             let project = project::open(path).await;
             findings.push(match &project {
                 Ok(project) => Finding::fine("project", format!("{} stages", project.plan.manifest.stages.len())),
-                Err(_) => Finding::missing("project", format!("{} cannot be opened", path.display()), "see the error below"),
+                Err(_) => {
+                    Finding::missing("project", format!("{} cannot be opened", path.display()), "see the error below")
+                }
             });
             if let Err(failure) = project {
                 failure.report();

@@ -35,7 +35,8 @@ pub(super) fn text(explanation: &Explanation, manifest: &str) -> String {
             count(stale.n_rows),
             duration(stale.wall_ms),
         );
-        let device = if stale.device_ms > 0 { format!(", {} on devices", duration(stale.device_ms)) } else { String::new() };
+        let device =
+            if stale.device_ms > 0 { format!(", {} on devices", duration(stale.device_ms)) } else { String::new() };
         let _ = writeln!(text, "{device})");
     }
     if let Some(stale) = explanation.stale.first() {

@@ -1,15 +1,15 @@
 //! The subcommands, one file each.
 
-// mod audit;
-// mod demo;
+mod audit;
+mod demo;
 mod doctor;
 mod explain;
 mod init;
 mod isolate;
 mod measure;
 mod plan;
-// mod query;
-// mod recut;
+mod query;
+mod recut;
 mod run;
 mod schema;
 mod status;
@@ -20,18 +20,17 @@ use crate::failure::Failure;
 /// Carries out a subcommand; gives the exit code.
 pub(crate) async fn run(command: Command, threads: usize) -> Result<u8, Failure> {
     match command {
-        // Command::Demo(args) => demo::run(args, threads).await,
+        Command::Demo(args) => demo::run(args, threads).await,
         Command::Init(args) => init::run(&args),
         Command::Plan(args) => plan::run(&args).await,
         Command::Run(args) => run::run(args, threads).await,
         Command::Status(args) => status::run(&args).await,
-        // Command::Audit(args) => audit::run(&args).await,
-        // Command::Query(args) => query::run(args).await,
-        // Command::Recut(args) => recut::run(args, threads).await,
+        Command::Audit(args) => audit::run(&args).await,
+        Command::Query(args) => query::run(args).await,
+        Command::Recut(args) => recut::run(args, threads).await,
         Command::Doctor(args) => doctor::run(&args, threads).await,
         Command::Schema => schema::run(),
         Command::Measure(args) => measure::run(&args),
         Command::Isolate(args) => isolate::run(&args).await,
-        _ => Ok(2),
     }
 }

@@ -36,7 +36,8 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Failure> {
         json(&as_json(&project, &estimates, args.explain.then_some(&explanation).and_then(Option::as_ref)))?;
     } else if args.explain {
         let manifest = path.display().to_string();
-        out(&explanation.map_or("nothing was run yet: all of it is new\n".to_owned(), |found| explain::text(&found, &manifest)))?;
+        out(&explanation
+            .map_or("nothing was run yet: all of it is new\n".to_owned(), |found| explain::text(&found, &manifest)))?;
     } else {
         out(&as_text(&project, &estimates))?;
         if let Some(found) = explanation.filter(|found| !found.stale.is_empty()) {
@@ -112,7 +113,10 @@ fn as_text(project: &Project, estimates: &[NodeEstimate]) -> String {
     });
     let mut text = table(&headers, &rows.collect::<Vec<_>>());
     if estimates.iter().any(|node| node.n_shards.is_none() || node.wall_ms.is_none()) {
-        let _ = writeln!(text, "? is not known yet: shards behind a barrier, or a stage that was never measured (run --sample N)");
+        let _ = writeln!(
+            text,
+            "? is not known yet: shards behind a barrier, or a stage that was never measured (run --sample N)"
+        );
     }
     text
 }

@@ -64,7 +64,10 @@ pub(super) fn options(
 
 fn path_text(path: &Path) -> Result<String, Failure> {
     path.to_str().map(ToOwned::to_owned).ok_or_else(|| {
-        Failure::usage(format!("the path {} is not UTF-8", path.display()), "keep the project in a folder with another name")
+        Failure::usage(
+            format!("the path {} is not UTF-8", path.display()),
+            "keep the project in a folder with another name",
+        )
     })
 }
 
@@ -90,7 +93,9 @@ async fn expected(project: &Project, sample: Option<Sample>) -> Result<Vec<(Stri
     let rates = project.catalog.rates().await?;
     let n_done = |node: &str| {
         let rows = expansion.batch.rows.iter().zip(&committed).filter(|(row, _)| row.key.node == node);
-        rows.filter(|(row, _)| row.key.shard_index >= 0).filter_map(|(_, counts)| counts.map(|counts| counts.n_in)).sum()
+        rows.filter(|(row, _)| row.key.shard_index >= 0)
+            .filter_map(|(_, counts)| counts.map(|counts| counts.n_in))
+            .sum()
     };
     Ok(estimate(&project.plan, &expansion, &committed, &rates)
         .into_iter()

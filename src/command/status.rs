@@ -95,7 +95,11 @@ impl Now {
         let mut text = table(&headers, &rows.collect::<Vec<_>>());
         for worker in &self.workers {
             let silent = duration(worker.silent_ms);
-            let _ = writeln!(text, "worker {}: process {} on {}, last heard of {silent} ago", worker.worker_id, worker.pid, worker.host);
+            let _ = writeln!(
+                text,
+                "worker {}: process {} on {}, last heard of {silent} ago",
+                worker.worker_id, worker.pid, worker.host
+            );
         }
         for event in &self.events {
             let detail = event.detail.as_object().into_iter().flatten();

@@ -149,7 +149,10 @@ fn check_claim((width, height): (u32, u32), limits: &Limits) -> Result<(), Fault
     } else if n_pixels > limits.max_pixels {
         too_large("max_pixels", limits.max_pixels)
     } else if short < limits.min_side_px.max(1) {
-        Err(Fault::new(ErrorClass::Invalid, format!("{width}×{height} px, limits.min_side_px is {}", limits.min_side_px)))
+        Err(Fault::new(
+            ErrorClass::Invalid,
+            format!("{width}×{height} px, limits.min_side_px is {}", limits.min_side_px),
+        ))
     } else {
         Ok(())
     }
@@ -178,7 +181,9 @@ fn corrupt(error: &io::Error) -> Fault {
 
 fn fault(error: &ImageError) -> Fault {
     match error {
-        ImageError::Limits(error) => Fault::new(ErrorClass::TooLarge, format!("cannot be decoded within limits: {error}")),
+        ImageError::Limits(error) => {
+            Fault::new(ErrorClass::TooLarge, format!("cannot be decoded within limits: {error}"))
+        }
         error => Fault::new(ErrorClass::Corrupt, format!("cannot be decoded: {error}")),
     }
 }

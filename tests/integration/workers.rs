@@ -100,9 +100,12 @@ async fn a_preview_goes_through_all_stages_and_its_costly_rows_are_kept() {
     let whole = Lab::new(manifest(100, 10, ""));
     whole.run(options(1)).await;
     assert_eq!(lab.dataset().await, whole.dataset().await);
-    assert!(!lab.data().join("journal").is_dir() || std::fs::read_dir(lab.data().join("journal")).unwrap().all(|folder| {
-        std::fs::read_dir(folder.unwrap().path()).unwrap().next().is_none()
-    }));
+    assert!(
+        !lab.data().join("journal").is_dir()
+            || std::fs::read_dir(lab.data().join("journal"))
+                .unwrap()
+                .all(|folder| { std::fs::read_dir(folder.unwrap().path()).unwrap().next().is_none() })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

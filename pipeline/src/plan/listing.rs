@@ -171,6 +171,37 @@ fn hash_value(hasher: Hasher, name: &str, value: &AnyValue<'_>) -> Hasher {
         AnyValue::Struct(..) | AnyValue::StructOwned(..) => {
             value._iter_struct_av().fold(hasher.text("struct", name), |hasher, field| hash_value(hasher, name, &field))
         }
+        // The text of a float is rounded; its bits are not.
+        AnyValue::Float64(number) => hasher.number(name, number.to_bits()),
+        AnyValue::Float32(number) => hasher.number(name, number.to_bits().into()),
+        AnyValue::List(values) => {
+            values.iter().fold(hasher.text("list", name).number("n", values.len() as u64), |hasher, value| {
+                hash_value(hasher, name, &value)
+            })
+        }
         scalar => hasher.text(name, &scalar.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_differ_in_any_digit_or_element_have_other_hashes() {
+        let (one, other) = (0.123_456_789_f64, 0.123_456_788_f64);
+        let list = |values: [i64; 3]| Column::new("l".into(), [Series::new("".into(), values)]);
+        let rows = [
+            df!("x" => [one]).unwrap(),
+            df!("x" => [other]).unwrap(),
+            df!("x" => [Some(0_i64)]).unwrap(),
+            df!("x" => [None::<i64>]).unwrap(),
+            DataFrame::new_infer_height(vec![list([1, 2, 3])]).unwrap(),
+            DataFrame::new_infer_height(vec![list([1, 2, 4])]).unwrap(),
+        ];
+        let mut hashes: Vec<Digest> = rows.iter().flat_map(row_hashes).collect();
+        hashes.sort();
+        hashes.dedup();
+        assert_eq!(hashes.len(), rows.len());
     }
 }

@@ -88,7 +88,8 @@ impl CollectConfig {
         let mut missing = |pointer: String, path: &std::path::Path, is_there: bool| {
             if !is_there {
                 let message = format!("there is no {}", context.resolve(path).display());
-                issues.push(ConfigIssue::new(pointer, message).with_help("paths are relative to the manifest's folder"));
+                issues
+                    .push(ConfigIssue::new(pointer, message).with_help("paths are relative to the manifest's folder"));
             }
         };
         match &self.source {

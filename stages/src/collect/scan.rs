@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cafe_pipeline::digest::Digest;
-use cafe_pipeline::stage::{
-    BatchOutcome, Lister, QuarantinedRow, ROW, RowWork, TableDecl, WorkContext, WorkError,
-};
+use cafe_pipeline::stage::{BatchOutcome, Lister, QuarantinedRow, ROW, RowWork, TableDecl, WorkContext, WorkError};
 use polars::prelude::*;
 
 use super::config::CollectConfig;
@@ -104,8 +102,12 @@ impl RowWork for Scan {
             fill(&mut table, name, |_| default.clone())?;
         }
         fill(&mut table, "subject_id", |at| scanned.get(at).map(|picture| picture.reference_id.clone()))?;
-        let splits: StringChunked =
-            table.column("subject_id")?.str()?.iter().map(|subject| subject.map(|subject| self.config.splits.of(subject))).collect();
+        let splits: StringChunked = table
+            .column("subject_id")?
+            .str()?
+            .iter()
+            .map(|subject| subject.map(|subject| self.config.splits.of(subject)))
+            .collect();
         let text = |name: &str, value: fn(&Scanned) -> &String| {
             Column::new(name.into(), scanned.iter().map(|picture| value(picture).as_str()).collect::<Vec<&str>>())
         };

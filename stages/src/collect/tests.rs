@@ -107,7 +107,11 @@ fn metadata_is_found_and_its_mistakes_are_placed() {
     let mut bench = Bench::new();
     put(&bench, "pets/a.png", &png(1));
     put(&bench, "pets/sub/b.png", &png(2));
-    put(&bench, "pets/metadata.csv", b"file_name,class,text,license,more\na.png,cat,\"a cat, asleep\",CC0,x\ngone.png,dog,,,\n");
+    put(
+        &bench,
+        "pets/metadata.csv",
+        b"file_name,class,text,license,more\na.png,cat,\"a cat, asleep\",CC0,x\ngone.png,dog,,,\n",
+    );
     let (scanned, made) = collect(&mut bench, folder(json!({})));
     assert_eq!(scanned.quarantined.len(), 1);
     assert_eq!(scanned.quarantined[0].message, "metadata.csv names it, but there is no such picture");
@@ -187,15 +191,16 @@ fn a_parquet_file_is_read_row_by_row() {
     let label = Column::new("label".into(), [3_i64, 4, 5, 6]);
     let mut rows = DataFrame::new_infer_height(vec![image.into_column(), label]).unwrap();
     put(&bench, "set.parquet", &frame::to_parquet(&mut rows, &[]).unwrap());
-    let config = |image: &str, class: &str| {
-        json!({ "source": { "type": "parquet", "files": ["set.parquet"], "image": image, "columns": { "class": class } } })
-    };
+    let config = |image: &str, class: &str| json!({ "source": { "type": "parquet", "files": ["set.parquet"], "image": image, "columns": { "class": class } } });
     let (scanned, made) = collect(&mut bench, config("picture", "label"));
     let faults: Vec<_> = scanned.quarantined.iter().map(|row| (row.row, row.class)).collect();
     assert_eq!(faults, [(1, ErrorClass::Invalid), (2, ErrorClass::Corrupt)]);
     assert_eq!(texts(&made.tables["references"], "class"), ["3", "6"]);
 
-    assert!(listing_error(&bench, config("image", "label")).contains("no column `image` of pictures: it has picture, label"));
+    assert!(
+        listing_error(&bench, config("image", "label"))
+            .contains("no column `image` of pictures: it has picture, label")
+    );
     assert!(listing_error(&bench, config("label", "label")).contains("a struct with `bytes` or binary was expected"));
     assert!(listing_error(&bench, config("picture", "class")).contains("no column `class`, named as columns.class"));
     put(&bench, "set.parquet", b"PAR1 and nonsense PAR1");

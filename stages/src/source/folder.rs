@@ -27,7 +27,8 @@ impl Listing<'_> {
         let (name, mut sidecar) = self.sidecar()?;
         let mut found = Vec::new();
         let files = WalkDir::new(&self.root).follow_links(true).sort_by_file_name();
-        let is_hidden = |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
+        let is_hidden =
+            |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".");
         for entry in files.into_iter().filter_entry(|entry| !is_hidden(entry)) {
             let entry = entry.map_err(|error| wrong(format!("cannot list {}: {error}", self.root.display())))?;
             if !entry.file_type().is_file() || !self.is_picture(entry.path()) {

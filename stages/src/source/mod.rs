@@ -154,18 +154,21 @@ pub(crate) fn frame(found: Vec<Found>) -> Result<DataFrame, WorkError> {
     let text = |name: &str, value: fn(&Found) -> Option<String>| {
         Column::new(name.into(), found.iter().map(value).collect::<Vec<Option<String>>>())
     };
-    Ok(DataFrame::new(found.len(), vec![
-        text("key", |found| Some(found.key.clone())),
-        text("file", |found| Some(found.file.clone())),
-        Column::new("offset".into(), found.iter().map(|found| found.offset).collect::<Vec<u64>>()),
-        Column::new("n_bytes".into(), found.iter().map(|found| found.n_bytes).collect::<Vec<Option<u64>>>()),
-        text("class", |found| found.labels.class.clone()),
-        text("caption", |found| found.labels.caption.clone()),
-        text("subject_id", |found| found.labels.subject_id.clone()),
-        text("licence", |found| found.labels.licence.clone()),
-        text("source", |found| found.labels.source.clone()),
-        text("fault", |found| found.fault.clone()),
-    ])?)
+    Ok(DataFrame::new(
+        found.len(),
+        vec![
+            text("key", |found| Some(found.key.clone())),
+            text("file", |found| Some(found.file.clone())),
+            Column::new("offset".into(), found.iter().map(|found| found.offset).collect::<Vec<u64>>()),
+            Column::new("n_bytes".into(), found.iter().map(|found| found.n_bytes).collect::<Vec<Option<u64>>>()),
+            text("class", |found| found.labels.class.clone()),
+            text("caption", |found| found.labels.caption.clone()),
+            text("subject_id", |found| found.labels.subject_id.clone()),
+            text("licence", |found| found.labels.licence.clone()),
+            text("source", |found| found.labels.source.clone()),
+            text("fault", |found| found.fault.clone()),
+        ],
+    )?)
 }
 
 /// Where the rows of a frame made by [`frame`] lie.

@@ -43,7 +43,8 @@ fn list_one(base: &Path, path: &Path, found: &mut Vec<Found>) -> Result<(), Work
     let mut last = "its beginning".to_owned();
     let entries = archive.entries_with_seek().map_err(|error| at(error.to_string()))?;
     for entry in entries {
-        let mut entry = entry.map_err(|error| at(format!("is not a whole tar file (after {last}): {error}; fetch it again")))?;
+        let mut entry =
+            entry.map_err(|error| at(format!("is not a whole tar file (after {last}): {error}; fetch it again")))?;
         let member = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let (offset, size) = (entry.raw_file_position(), entry.size());
         if offset.saturating_add(size) > length {

@@ -130,7 +130,8 @@ impl Storage for Forgetful {
         self.powered(|pending| {
             if self.syncs_folders {
                 let inside = |path: &String| path.rsplit_once('/').map_or("", |(parent, _)| parent) == folder;
-                let renamed: Vec<String> = pending.renames.iter().filter(|(to, _)| inside(to)).map(|(_, from)| from.clone()).collect();
+                let renamed: Vec<String> =
+                    pending.renames.iter().filter(|(to, _)| inside(to)).map(|(_, from)| from.clone()).collect();
                 pending.renames.retain(|to, _| !inside(to));
                 pending.names.retain(|name| !inside(name) && !renamed.contains(name));
             }

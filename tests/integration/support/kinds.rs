@@ -250,7 +250,11 @@ impl WholeWork for Sum {
         let evens = context.table("evens", None)?;
         let total: i64 = ints(&evens, "even").iter().sum();
         let table = df!("id" => ["total"], "total" => [total])?;
-        Ok(WholeOutcome { tables: [("totals".to_owned(), table)].into(), n_in: evens.height() as u64, ..WholeOutcome::default() })
+        Ok(WholeOutcome {
+            tables: [("totals".to_owned(), table)].into(),
+            n_in: evens.height() as u64,
+            ..WholeOutcome::default()
+        })
     }
 }
 

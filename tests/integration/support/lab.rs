@@ -68,7 +68,8 @@ impl Lab {
     pub(crate) async fn project(&self, storage: Arc<dyn Storage>) -> Project {
         let registry = registry(&self.treated);
         let path = self.dir.path().join("cafe.toml");
-        let manifest = Manifest::parse(&path, &self.manifest, &registry).unwrap_or_else(|errors| panic!("{}", errors.lines()));
+        let manifest =
+            Manifest::parse(&path, &self.manifest, &registry).unwrap_or_else(|errors| panic!("{}", errors.lines()));
         let catalog = cafe_catalog::open("sqlite:cafe.db", Path::new(self.dir.path())).await.unwrap();
         let plan = compile(&manifest, &registry, &catalog.adoptions().await.unwrap()).unwrap();
         Project { plan: Arc::new(plan), catalog, storage }
@@ -91,7 +92,8 @@ impl Lab {
         let project = self.local().await;
         let mut dataset = Dataset::new();
         for file in project.catalog.files().await.unwrap() {
-            let bytes = std::fs::read(self.data().join(&file.path)).unwrap_or_else(|error| panic!("{}: {error}", file.path));
+            let bytes =
+                std::fs::read(self.data().join(&file.path)).unwrap_or_else(|error| panic!("{}: {error}", file.path));
             let digest = Digest::of(&bytes);
             assert_eq!(digest, file.digest, "{} is not what was committed", file.path);
             dataset.insert((file.table, file.node, file.shard_index), digest);
@@ -102,10 +104,15 @@ impl Lab {
 }
 
 /// Runs on `project` and collects what happens.
-pub(crate) async fn watch(project: &Project, options: RunOptions, cancel: Cancel) -> (Result<RunReport, RunError>, Vec<Event>) {
+pub(crate) async fn watch(
+    project: &Project,
+    options: RunOptions,
+    cancel: Cancel,
+) -> (Result<RunReport, RunError>, Vec<Event>) {
     let events = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&events);
-    let report = run(project, options, cancel, Arc::new(move |event: &Event| sink.lock().unwrap().push(event.clone()))).await;
+    let report =
+        run(project, options, cancel, Arc::new(move |event: &Event| sink.lock().unwrap().push(event.clone()))).await;
     let events = events.lock().unwrap().clone();
     (report, events)
 }
