@@ -24,7 +24,8 @@ bench *ARGS:
 demo *ARGS:
     cargo run --release -- demo {{ARGS}}
 
-# Format and lints; any warning fails. The same profile as the tests, but metadata of its own: minutes, the first time.
+# Clippy shares the profile with the tests, but keeps metadata of its own: minutes, the first time.
+# Format and lints; any warning fails.
 lint:
     cargo fmt --check --all
     cargo clippy --release --workspace --all-targets -- -D warnings
@@ -42,8 +43,8 @@ deny:
 ci:
     .ci/run
 
-# Adds the next migration, for example `just migrate add_labels`: an empty numbered file for each dialect. There is no
-# recipe to apply them: the program does when it opens a catalog. The rules are in migrations/README.md.
+# There is no recipe that applies migrations: the program does, when it opens a catalog. Rules: migrations/README.md.
+# Adds the next migration, for example `just migrate add_labels`: a numbered file for each dialect, to be filled in.
 migrate WHAT:
     #!/usr/bin/env bash
     set -euo pipefail
