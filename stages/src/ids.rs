@@ -1,6 +1,11 @@
 //! Ids of rows that are made from text: derived from content, so that the same row has the same id in every run.
 
-use cafe_pipeline::digest::Hasher;
+use cafe_pipeline::digest::{Hasher, Seed};
+use cafe_pipeline::stage::id_text;
+use polars::prelude::*;
+
+/// The columns that make up a candidate's id, besides the run's seed.
+const CANDIDATE: [&str; 6] = ["pair_id", "w_id", "settings_digest", "weights_digest", "alpha", "sample_index"];
 
 /// The id of an instruction: a pair of templates within a family.
 #[must_use]
@@ -21,4 +26,24 @@ pub fn pair_id(reference_id: &str, instruction_id: &str, instruction: &str, capt
         .text("instruction", instruction)
         .text("caption", caption)
         .row_id()
+}
+
+/// The ids of candidates, from the other columns of their table.
+///
+/// # Errors
+/// A column that is missing.
+pub fn candidate_ids(candidates: &DataFrame, seed: Seed) -> PolarsResult<Vec<String>> {
+    let columns: PolarsResult<Vec<&Column>> = CANDIDATE.iter().map(|name| candidates.column(name)).collect();
+    let columns = columns?;
+    (0..candidates.height())
+        .map(|at| {
+            let mut hasher = Hasher::new("candidate/v1").number("seed", seed.0);
+            for (name, column) in CANDIDATE.iter().zip(&columns) {
+                let value = column.get(at)?;
+                // A missing value differs from an empty one.
+                hasher = if value.is_null() { hasher.text("null", name) } else { hasher.text(name, &id_text(&value)) };
+            }
+            Ok(hasher.row_id())
+        })
+        .collect()
 }

@@ -56,8 +56,17 @@ impl Default for Splits {
 }
 
 impl Splits {
+    /// What is wrong with the shares, as keys of a stage.
+    pub(crate) fn issue(&self) -> Option<ConfigIssue> {
+        let sum = self.train + self.val + self.test;
+        ((sum - 1.0).abs() > 1e-6).then(|| {
+            ConfigIssue::new("/splits", format!("the shares add up to {sum}"))
+                .with_help("train, val and test must add up to 1")
+        })
+    }
+
     /// The split of a subject. Independent of the run's seed: a subject stays where it is for ever.
-    pub(super) fn of(&self, subject_id: &str) -> &'static str {
+    pub(crate) fn of(&self, subject_id: &str) -> &'static str {
         let draw = Seed(0).child("split").child(subject_id).unit();
         if draw < self.train {
             "train"
@@ -78,13 +87,7 @@ impl CollectConfig {
     /// Checks what a schema cannot say.
     pub(super) fn check(&self, context: &CompileContext<'_>) -> Result<(), Vec<ConfigIssue>> {
         let mut issues = Vec::new();
-        let sum = self.splits.train + self.splits.val + self.splits.test;
-        if (sum - 1.0).abs() > 1e-6 {
-            issues.push(
-                ConfigIssue::new("/splits", format!("the shares add up to {sum}"))
-                    .with_help("train, val and test must add up to 1"),
-            );
-        }
+        issues.extend(self.splits.issue());
         let mut missing = |pointer: String, path: &std::path::Path, is_there: bool| {
             if !is_there {
                 let message = format!("there is no {}", context.resolve(path).display());

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use cafe_pipeline::digest::{Hasher, Seed};
-use cafe_pipeline::stage::{WorkError, id_text};
+use cafe_pipeline::digest::Seed;
+use cafe_pipeline::stage::WorkError;
 use polars::prelude::*;
+
+use crate::ids::candidate_ids;
 
 /// The columns that can be filled; `pair_id` and `image` never.
 const FILLED: [&str; 9] = [
@@ -18,9 +20,6 @@ const FILLED: [&str; 9] = [
     "sample_index",
     "seed",
 ];
-
-/// The columns that make up a candidate's id, besides the run's seed.
-const IDENTITY: [&str; 6] = ["pair_id", "w_id", "settings_digest", "weights_digest", "alpha", "sample_index"];
 
 /// Fills the columns of `candidates` that a program left out.
 #[derive(Clone, Debug)]
@@ -70,22 +69,6 @@ fn sample_indices(rows: &[u32]) -> Vec<u32> {
             let count = counts.entry(*row).or_default();
             *count += 1;
             *count - 1
-        })
-        .collect()
-}
-
-fn candidate_ids(output: &DataFrame, seed: Seed) -> Result<Vec<String>, WorkError> {
-    let columns: Result<Vec<&Column>, PolarsError> = IDENTITY.iter().map(|name| output.column(name)).collect();
-    let columns = columns?;
-    (0..output.height())
-        .map(|at| {
-            let mut hasher = Hasher::new("candidate/v1").number("seed", seed.0);
-            for (name, column) in IDENTITY.iter().zip(&columns) {
-                let value = column.get(at)?;
-                // A missing value differs from an empty one.
-                hasher = if value.is_null() { hasher.text("null", name) } else { hasher.text(name, &id_text(&value)) };
-            }
-            Ok(hasher.row_id())
         })
         .collect()
 }

@@ -13,7 +13,9 @@ use polars::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use labels::Labels;
+pub(crate) use labels::{Labels, records};
+pub(crate) use parquet::is_image;
+#[cfg(test)]
 pub(crate) use parquet::image_bytes;
 
 use crate::picture::{Fault, Limits, check_size};
@@ -107,7 +109,7 @@ pub(crate) struct Reader {
 }
 
 /// A mistake that only a person can repair: the source is not what the manifest says.
-fn wrong(message: String) -> WorkError {
+pub(crate) fn wrong(message: String) -> WorkError {
     WorkError::Systemic(message)
 }
 
@@ -137,15 +139,19 @@ impl Reader {
 
     /// The bytes of the pictures in a frame made by [`frame`].
     pub(crate) fn read(&self, rows: &DataFrame, limits: &Limits) -> Result<Vec<Result<Vec<u8>, Fault>>, WorkError> {
-        let found = places(rows)?;
-        Ok(match &self.source {
+        Ok(self.read_found(&places(rows)?, limits))
+    }
+
+    /// The bytes of the pictures that were found.
+    pub(crate) fn read_found(&self, found: &[Found], limits: &Limits) -> Vec<Result<Vec<u8>, Fault>> {
+        match &self.source {
             Source::Folder { path, .. } => {
                 let root = self.base.join(path);
                 found.iter().map(|found| folder::read(&root, found, limits)).collect()
             }
             Source::Webdataset { .. } => found.iter().map(|found| tar::read(&self.base, found, limits)).collect(),
-            Source::Parquet { image, .. } => parquet::read(&self.base, image, &found, limits),
-        })
+            Source::Parquet { image, .. } => parquet::read(&self.base, image, found, limits),
+        }
     }
 }
 

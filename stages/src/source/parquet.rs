@@ -76,7 +76,8 @@ fn check_columns(schema: &Schema, image: &str, columns: &LabelColumns) -> Result
     Ok(())
 }
 
-fn is_image(dtype: &DataType) -> bool {
+/// Whether a column of this type can hold pictures.
+pub(crate) fn is_image(dtype: &DataType) -> bool {
     match dtype {
         DataType::Binary => true,
         DataType::Struct(fields) => fields.iter().any(|field| field.name == "bytes" && field.dtype == DataType::Binary),
