@@ -13,8 +13,8 @@ pub(crate) fn registry() -> StageRegistry {
     StageRegistry::default()
         .with(CollectKind)
         .with(CommandKind)
-    .with(FilterKind)
-    .with(ImportKind)
-    .with(InstructKind)
-    .with(PublishKind)
+        .with(FilterKind)
+        .with(ImportKind)
+        .with(InstructKind)
+        .with(PublishKind)
 }

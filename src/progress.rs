@@ -172,7 +172,12 @@ pub(crate) fn start_logging(verbose: u8) {
         _ => "debug,cafe_pipeline=trace,cafe_catalog=trace,cafe_stages=trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(AboveBars).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(AboveBars)
+        .init();
 }
 
 #[cfg(test)]

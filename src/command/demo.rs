@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cafe_pipeline::executor::Ending;
 
-use super::{audit, query, run};
+use super::{audit, query, run as running};
 use crate::cli::{AuditArgs, DemoArgs, Format, ManifestArg, Progress, QueryArgs, RunArgs};
 use crate::failure::Failure;
 use crate::{embedded, project};
@@ -26,8 +26,8 @@ pub(super) async fn run(args: DemoArgs, threads: usize) -> Result<u8, Failure> {
     };
     eprintln!("$ cafe-data run -m {}", manifest.manifest.display());
     let project = project::open(&manifest.manifest).await?;
-    let report = run::carry_out(&project, run::options(&run_args, threads, None, None)?, &run_args).await?;
-    run::conclude(&report, &run_args);
+    let report = running::carry_out(&project, running::options(&run_args, threads, None, None)?, &run_args).await?;
+    running::conclude(&report, &run_args);
     if report.ending != Ending::Done {
         return Ok(report.exit_code());
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use cafe_pipeline::catalog::Adoption;
 use cafe_pipeline::digest::Fingerprint;
 use cafe_pipeline::executor::{Project, prepare_sources, slices_of};
-use cafe_pipeline::plan::{Explanation, NodeEstimate, estimate, expand, explain, keys, to_dot};
+use cafe_pipeline::plan::{Explanation, NodeEstimate, estimate, expand, explain as compare, keys, to_dot};
 use serde_json::json;
 
 use super::explain;
@@ -51,7 +51,7 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Failure> {
 /// The difference to the plan applied last; `None` when there was none.
 async fn explanation(project: &Project) -> Result<Option<Explanation>, Failure> {
     let Some(last) = project.catalog.current_plan().await? else { return Ok(None) };
-    Ok(Some(explain(&project.plan, &last, &project.catalog.progress().await?)))
+    Ok(Some(compare(&project.plan, &last, &project.catalog.progress().await?)))
 }
 
 /// Lets the shards that the last plan made of `stage` stand in for those that this one wants.

@@ -20,11 +20,9 @@ pub(super) async fn run(args: QueryArgs) -> Result<u8, Failure> {
         Format::Csv => query::Format::Csv,
         Format::Json => query::Format::Json,
     };
-    let written = tokio::task::spawn_blocking(move || {
-        let rows = run_sql(&source, &args.sql)?;
-        query::write(&rows, format, &mut stdout().lock())
-    });
-    written.await.map_err(|error| Failure::Internal(error.to_string()))?.map_err(failure)?;
+    let answered = tokio::task::spawn_blocking(move || run_sql(&source, &args.sql));
+    let rows = answered.await.map_err(|error| Failure::Internal(error.to_string()))?.map_err(failure)?;
+    query::write(&rows, format, &mut stdout().lock())?;
     Ok(0)
 }
 

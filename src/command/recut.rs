@@ -1,10 +1,10 @@
 //! `recut`: a new release from stored scores with other thresholds.
 
 use cafe_pipeline::manifest::Manifest;
-use cafe_pipeline::plan::explain;
+use cafe_pipeline::plan::explain as compare;
 use cafe_stages::filter::set_threshold;
 
-use super::{explain, run};
+use super::{explain, run as running};
 use crate::cli::RecutArgs;
 use crate::failure::Failure;
 use crate::{kinds, project};
@@ -23,16 +23,16 @@ pub(super) async fn run(args: RecutArgs, threads: usize) -> Result<u8, Failure> 
     let project = project::open_manifest(&manifest, &registry).await?;
     project::must_have_run(&project.catalog, path).await?;
     if let Some(last) = project.catalog.current_plan().await? {
-        let found = explain(&project.plan, &last, &project.catalog.progress().await?);
+        let found = compare(&project.plan, &last, &project.catalog.progress().await?);
         eprint!("{}", explain::text(&found, &path.display().to_string()));
     }
     if args.dry_run {
         project.catalog.close().await;
         return Ok(0);
     }
-    let options = run::options(&args.run, threads, None, None)?;
-    let report = run::carry_out(&project, options, &args.run).await?;
-    run::conclude(&report, &args.run);
+    let options = running::options(&args.run, threads, None, None)?;
+    let report = running::carry_out(&project, options, &args.run).await?;
+    running::conclude(&report, &args.run);
     eprintln!("the manifest still has its own thresholds: `cafe-data run` goes back to them at no cost");
     Ok(report.exit_code())
 }
@@ -51,8 +51,9 @@ fn thresholds(args: &RecutArgs) -> Vec<Threshold> {
 fn apply(manifest: &mut Manifest, column: &str, min: Option<f64>, max: Option<f64>) -> Result<(), Failure> {
     let mut filters = Vec::new();
     for stage in manifest.stages.iter_mut().filter(|stage| stage.kind == "filter") {
-        let is_set = set_threshold(&mut stage.config, column, min, max)
-            .map_err(|message| Failure::usage(format!("stage {}: {message}", stage.name), "see its rules in the manifest"))?;
+        let is_set = set_threshold(&mut stage.config, column, min, max).map_err(|message| {
+            Failure::usage(format!("stage {}: {message}", stage.name), "see its rules in the manifest")
+        })?;
         if is_set {
             filters.push(stage.name.clone());
         }

@@ -9,76 +9,98 @@ use crate::tables;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilterConfig {
-    /// The table whose rows are judged: `candidates` (default), `pairs` or `references`.
-    #[serde(default = "default_reads")]
-    pub reads: String,
-    /// Rules, checked in this order; the first that fails is the reason.
+    /// The table whose rows are judged.
     #[serde(default)]
-    pub rules: Vec<RuleConfig>,
-    /// Rules with a name, checked before the others.
+    pub reads: FilterTable,
+    /// Rules that come before those of `rules`.
     #[serde(default)]
     pub preset: Option<Preset>,
-    /// What becomes of a row of which a score is missing or not a number.
+    /// The rules, tried in this order; the first that fails is the reason.
+    #[serde(default)]
+    pub rules: Vec<RuleConfig>,
+    /// What becomes of a row whose score is missing (null or NaN) where a rule needs it.
     #[serde(default)]
     pub missing: Missing,
 }
 
-/// A rule: bounds of a score, or an expression over scores.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, deny_unknown_fields)]
-pub enum RuleConfig {
-    /// `{ column = "clip", min = 0.3 }`
-    Bounds {
-        /// A column of `scores`.
-        column: String,
-        /// Least score that is accepted.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        min: Option<f64>,
-        /// Greatest score that is accepted.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        max: Option<f64>,
-    },
-    /// `{ expr = "sharpness > 10 AND brightness < 250" }`
-    Expression {
-        /// A condition in SQL, true for a row that is accepted.
-        expr: String,
-        /// What stands as the reason; default: the expression.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        name: Option<String>,
-    },
+/// A table whose rows can be judged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterTable {
+    /// Reference images.
+    References,
+    /// Instructions drawn for references.
+    Pairs,
+    /// Generated images.
+    #[default]
+    Candidates,
 }
 
-/// Rules with a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+impl FilterTable {
+    /// The table's name and its id column.
+    pub(super) fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::References => (tables::REFERENCES, "reference_id"),
+            Self::Pairs => (tables::PAIRS, "pair_id"),
+            Self::Candidates => (tables::CANDIDATES, "candidate_id"),
+        }
+    }
+}
+
+/// Rules known by a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum Preset {
-    /// The paper's: CLIP ViT-B/32 image–text at least 0.3, then DINO ViT-S/16 image–image at least 0.6. Of use only with
-    /// scores by these weights.
+    /// The thresholds of the CAFE paper: `clip >= 0.3` (CLIP ViT-B/32, image to text), then `dino >= 0.6` (DINO
+    /// ViT-S/16, image to image). They mean something for scores of these weights only.
     #[serde(rename = "cafe-2023")]
     Cafe2023,
 }
 
 impl Preset {
-    /// What it stands for.
+    /// The rules that the name stands for.
     #[must_use]
     pub fn rules(self) -> Vec<RuleConfig> {
-        let least = |column: &str, min| RuleConfig::Bounds { column: column.to_owned(), min: Some(min), max: None };
         match self {
-            Self::Cafe2023 => vec![least("clip", 0.3), least("dino", 0.6)],
+            Self::Cafe2023 => [("clip", 0.3), ("dino", 0.6)]
+                .into_iter()
+                .map(|(column, min)| RuleConfig {
+                    column: Some(column.to_owned()),
+                    min: Some(min),
+                    ..RuleConfig::default()
+                })
+                .collect(),
         }
     }
 }
 
-/// What becomes of a row of which a score is missing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// A rule: `column` with `min`, `max` or both, or `expr`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleConfig {
+    /// The score column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// The least value accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// The greatest value accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// A condition in SQL over score columns: `sharpness > 10 AND brightness < 250`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expr: Option<String>,
+    /// What reasons call an `expr`; its text when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// What becomes of a row without a score.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
-    /// It is rejected.
+    /// It is rejected, with the reason `clip is missing`.
     #[default]
     Reject,
     /// It is quarantined.
     Error,
-}
-
-fn default_reads() -> String {
-    tables::CANDIDATES.to_owned()
 }

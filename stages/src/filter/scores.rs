@@ -1,75 +1,84 @@
-//! The scores of the rows to be judged, from every scorer upstream.
+//! Scores of several scorers, joined to the rows of a batch by id.
 
 use std::collections::HashMap;
 
-use cafe_pipeline::frame;
-use cafe_pipeline::stage::{InputShard, WorkContext, WorkError};
+use cafe_pipeline::stage::{InputShard, WorkContext, WorkError, id_text};
 use polars::prelude::*;
 
 use crate::tables;
 
-/// Adds `columns` of `scores` to `rows`; null where a row has no such score.
-pub(super) fn add(
+/// `rows` with the score columns `names` added: null where a scorer has no such row, and for NaN.
+pub(super) fn join(
     context: &WorkContext,
     mut rows: DataFrame,
     id_column: &str,
-    columns: &[String],
+    names: &[String],
 ) -> Result<DataFrame, WorkError> {
-    let ids: HashMap<String, usize> = rows
-        .column(id_column)?
-        .str()?
-        .iter()
-        .enumerate()
-        .map(|(at, id)| (id.unwrap_or_default().to_owned(), at))
-        .collect();
-    let mut found: HashMap<&str, Column> = HashMap::new();
+    let ids = rows.column(id_column)?.clone();
+    let mut found: HashMap<&str, (&InputShard, Column)> = HashMap::new();
     for shard in context.shards(tables::SCORES) {
-        let wanted = wanted(context, shard, id_column, columns)?;
-        if wanted.len() < 2 {
+        context.cancel.check()?;
+        let present = columns_of(context, shard)?;
+        // Scores of other rows, such as those of references for a filter of candidates, are not for this filter.
+        if !present.contains(id_column) {
             continue;
         }
-        let scores = context.read(shard, Some(&wanted))?;
-        let mut places: Vec<Option<IdxSize>> = vec![None; rows.height()];
-        for (at, id) in (0..).zip(scores.column(id_column)?.str()?.iter()) {
-            if let Some(place) = ids.get(id.unwrap_or_default()).and_then(|place| places.get_mut(*place)) {
-                *place = Some(at);
-            }
+        let wanted: Vec<&String> = names.iter().filter(|name| present.contains(name)).collect();
+        if wanted.is_empty() {
+            continue;
         }
-        let places: IdxCa = places.into_iter().collect();
-        for name in columns.iter().filter(|name| wanted.contains(name)) {
-            if found.insert(name, scores.column(name)?.take(&places)?).is_some() {
-                return Err(WorkError::Systemic(format!(
-                    "two stages write the score `{name}`, {} among them: give one of them another name",
-                    shard.node
-                )));
-            }
+        let mut columns = vec![id_column.to_owned()];
+        columns.extend(wanted.iter().map(|name| (*name).clone()));
+        let scores = context.read(shard, Some(&columns))?;
+        let positions = positions(&ids, scores.column(id_column)?);
+        for name in wanted {
+            let column = known(scores.column(name)?.take(&positions)?)?;
+            let column = match found.remove(name.as_str()) {
+                None => column,
+                Some((other, _)) if other.node != shard.node => {
+                    return Err(WorkError::Systemic(format!(
+                        "score `{name}` is written by both {} and {}: rename the column of one of them",
+                        other.node, shard.node
+                    )));
+                }
+                Some((_, before)) => {
+                    let before = before.as_materialized_series();
+                    before.zip_with(&before.is_not_null(), column.as_materialized_series())?.into()
+                }
+            };
+            found.insert(name, (shard, column));
         }
     }
-    for name in columns {
-        let missing = || Column::full_null(name.as_str().into(), rows.height(), &DataType::Float64);
-        let column = found.remove(name.as_str()).unwrap_or_else(missing);
+    for name in names {
+        let Some((_, column)) = found.remove(name.as_str()) else {
+            return Err(WorkError::Systemic(format!(
+                "no scorer of these rows writes `{name}` beside `{id_column}`: scores of other tables cannot be used here"
+            )));
+        };
         rows.with_column(column)?;
     }
     Ok(rows)
 }
 
-/// The id column and those of `columns` that a shard has; nothing when its scores are about other rows.
-fn wanted(
-    context: &WorkContext,
-    shard: &InputShard,
-    id_column: &str,
-    columns: &[String],
-) -> Result<Vec<String>, WorkError> {
+fn columns_of(context: &WorkContext, shard: &InputShard) -> Result<Schema, WorkError> {
     let damaged = |message: String| WorkError::Damaged { shard_id: shard.shard_id, path: shard.path.clone(), message };
     let file = context.storage.open(&shard.path).map_err(|error| damaged(error.to_string()))?;
-    let schema = frame::columns(file).map_err(|error| damaged(error.to_string()))?;
-    if !schema.contains(id_column) {
-        return Ok(Vec::new());
+    cafe_pipeline::frame::columns(file).map_err(|error| damaged(error.to_string()))
+}
+
+/// For each of `ids` its position among `others`.
+fn positions(ids: &Column, others: &Column) -> IdxCa {
+    let others = others.as_materialized_series();
+    let positions: HashMap<String, IdxSize> = others.iter().zip(0..).map(|(id, at)| (id_text(&id), at)).collect();
+    ids.as_materialized_series().iter().map(|id| positions.get(&id_text(&id)).copied()).collect()
+}
+
+/// NaN as null: a comparison with NaN would hold in one direction.
+fn known(column: Column) -> PolarsResult<Column> {
+    if !column.dtype().is_float() {
+        return Ok(column);
     }
-    let has = |name: &&str| schema.contains(name);
-    Ok(std::iter::once(id_column)
-        .chain(columns.iter().map(String::as_str))
-        .filter(has)
-        .map(ToOwned::to_owned)
-        .collect())
+    let series = column.as_materialized_series();
+    let null = Series::full_null(series.name().clone(), series.len(), series.dtype());
+    Ok(series.zip_with(&series.is_not_nan()?, &null)?.into())
 }

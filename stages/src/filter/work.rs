@@ -1,4 +1,4 @@
-//! Verdicts, row by row.
+//! Rows with their scores in, verdicts out.
 
 use std::collections::BTreeMap;
 
@@ -6,18 +6,22 @@ use cafe_pipeline::stage::{BatchOutcome, ErrorClass, QuarantinedRow, ROW, RowWor
 use polars::prelude::*;
 
 use super::config::Missing;
-use super::rules::{Rules, Verdict};
+use super::rule::{Finding, Rule};
 use super::scores;
 use crate::tables;
 
-/// Judges rows.
-pub(super) struct Filter {
+/// The work of a `filter` node.
+pub(super) struct FilterWork {
+    pub(super) table: &'static str,
     pub(super) id_column: &'static str,
-    pub(super) rules: Rules,
+    pub(super) rules: Vec<Rule>,
+    pub(super) columns: Vec<String>,
+    /// The rules as text.
+    pub(super) thresholds: String,
     pub(super) missing: Missing,
 }
 
-impl RowWork for Filter {
+impl RowWork for FilterWork {
     fn row_id(&self) -> &str {
         self.id_column
     }
@@ -26,47 +30,66 @@ impl RowWork for Filter {
         Some(vec![self.id_column.to_owned()])
     }
 
-    /// A shard at once: its scores are read once.
     fn batch_rows(&self) -> usize {
-        1 << 20
+        // A row is a few numbers, and each batch reads the scores of its shard.
+        65_536
     }
 
     fn prepare(&self, context: &WorkContext, rows: DataFrame) -> Result<DataFrame, WorkError> {
-        scores::add(context, rows, self.id_column, &self.rules.columns())
+        scores::join(context, rows, self.id_column, &self.columns)
     }
 
-    fn process(&self, _: &WorkContext, rows: &DataFrame) -> Result<BatchOutcome, WorkError> {
-        let mut outcome = BatchOutcome::default();
-        let ids = rows.column(self.id_column)?.str()?;
-        let (mut kept, mut accepted, mut reasons) = (Vec::new(), Vec::new(), Vec::new());
-        for ((row, id), verdict) in (0_u32..).zip(ids.iter()).zip(self.rules.judge(rows)?) {
-            let reason = match (verdict, self.missing) {
-                (Verdict::Accepted, _) => None,
-                (Verdict::Rejected(reason), _) => Some(reason),
-                (Verdict::Missing(column), Missing::Reject) => Some(format!("{column} is missing")),
-                (Verdict::Missing(column), Missing::Error) => {
-                    let message = format!("score `{column}` is missing: see whether the scorer quarantined the row");
-                    outcome.quarantined.push(QuarantinedRow { row, class: ErrorClass::Invalid, message });
-                    continue;
+    fn process(&self, _context: &WorkContext, rows: &DataFrame) -> Result<BatchOutcome, WorkError> {
+        let mut reasons: Vec<Option<Finding>> = vec![None; rows.height()];
+        for rule in &self.rules {
+            // What a rule cannot do for one row, such as comparing a text with a number, it can do for none.
+            let findings = rule.judge(rows).map_err(WorkError::Systemic)?;
+            for (reason, finding) in reasons.iter_mut().zip(findings) {
+                if reason.is_none() && finding != Finding::Pass {
+                    *reason = Some(finding);
                 }
-            };
-            kept.push((row, id));
-            accepted.push(reason.is_none());
-            reasons.push(reason);
+            }
         }
-        let (positions, ids): (Vec<u32>, Vec<Option<&str>>) = kept.into_iter().unzip();
-        let n_rows = positions.len();
-        let table = DataFrame::new(
-            n_rows,
+        let mut outcome = BatchOutcome::default();
+        let mut kept: Vec<(u32, Option<String>)> = Vec::with_capacity(rows.height());
+        for (row, reason) in (0_u32..).zip(reasons) {
+            match (reason, self.missing) {
+                (None | Some(Finding::Pass), _) => kept.push((row, None)),
+                (Some(Finding::Fail(reason)), _) => kept.push((row, Some(reason))),
+                (Some(Finding::Missing(what)), Missing::Reject) => kept.push((row, Some(format!("{what} is missing")))),
+                (Some(Finding::Missing(what)), Missing::Error) => outcome.quarantined.push(QuarantinedRow {
+                    row,
+                    class: ErrorClass::Invalid,
+                    message: format!(
+                        "{what} is missing for this row of {}; `missing = \"reject\"` would reject it instead",
+                        self.table
+                    ),
+                }),
+            }
+        }
+        outcome.tables = BTreeMap::from([(tables::VERDICTS.to_owned(), self.verdicts(rows, kept)?)]);
+        Ok(outcome)
+    }
+}
+
+impl FilterWork {
+    fn verdicts(&self, rows: &DataFrame, kept: Vec<(u32, Option<String>)>) -> PolarsResult<DataFrame> {
+        let positions = IdxCa::from_vec(ROW.into(), kept.iter().map(|(row, _)| IdxSize::from(*row)).collect());
+        let (kept, reasons): (Vec<u32>, Vec<Option<String>>) = kept.into_iter().unzip();
+        let accepted: Vec<bool> = reasons.iter().map(Option::is_none).collect();
+        DataFrame::new(
+            kept.len(),
             vec![
-                Column::new(self.id_column.into(), ids),
+                rows.column(self.id_column)?.take(&positions)?,
                 Column::new("accepted".into(), accepted),
                 Column::new("reason".into(), reasons),
-                Column::new("thresholds".into(), vec![self.rules.text(); n_rows]),
-                Column::new(ROW.into(), positions),
+                Column::new_scalar(
+                    "thresholds".into(),
+                    Scalar::from(PlSmallStr::from_str(&self.thresholds)),
+                    kept.len(),
+                ),
+                Column::new(ROW.into(), kept),
             ],
-        )?;
-        outcome.tables = BTreeMap::from([(tables::VERDICTS.to_owned(), table)]);
-        Ok(outcome)
+        )
     }
 }

@@ -1,24 +1,27 @@
-//! The rank of each reference within its class, for balanced draws.
+//! The census of a balanced stage: which number a reference has within its class.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use cafe_pipeline::stage::{TableDecl, WholeOutcome, WholeWork, WorkContext, WorkError};
 use polars::prelude::*;
 
+use super::template::class_key;
+use super::work::class_of;
 use crate::tables;
 
-/// The table of ranks.
-pub(super) const TABLE: &str = "ranks";
+/// The table that the census writes.
+pub(super) const CENSUS: &str = "census";
+/// A reference's number within its class, from 0; null where it has no class.
+pub(super) const RANK: &str = "rank";
 
-/// Its declaration.
+/// `census`: one row per reference.
 pub(super) fn table() -> TableDecl {
-    let columns = [("reference_id", DataType::String), ("rank", DataType::UInt64)];
-    let columns = columns.into_iter().map(|(name, dtype)| Field::new(name.into(), dtype));
-    TableDecl { name: TABLE.to_owned(), columns: Arc::new(Schema::from_iter(columns)) }
+    let columns = [Field::new("reference_id".into(), DataType::String), Field::new(RANK.into(), DataType::UInt32)];
+    TableDecl { name: CENSUS.to_owned(), columns: Arc::new(Schema::from_iter(columns)) }
 }
 
-/// Counts references by class.
+/// Numbers the references of each class in the order of their ids, so that shards do not matter.
 pub(super) struct Census {
     pub(super) class_default: Option<String>,
 }
@@ -26,23 +29,42 @@ pub(super) struct Census {
 impl WholeWork for Census {
     fn run(&self, context: &WorkContext) -> Result<WholeOutcome, WorkError> {
         let rows = context.table(tables::REFERENCES, Some(&["reference_id", "class"]))?;
-        let (ids, classes) = (rows.column("reference_id")?.str()?, rows.column("class")?.str()?);
-        // By id, so that the rank does not depend on the order of files.
-        let mut by_class: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (id, class) in ids.iter().zip(classes.iter()) {
-            let class = class.or(self.class_default.as_deref());
-            if let (Some(id), Some(class)) = (id, class) {
-                by_class.entry(class).or_default().push(id);
-            }
+        let ids = rows.column("reference_id")?.str()?;
+        let classes = rows.column("class")?.str()?;
+        let mut numbered: Vec<(&str, Option<String>)> = ids
+            .iter()
+            .zip(classes.iter())
+            .filter_map(|(id, class)| Some((id?, class_of(class, self.class_default.as_deref()).map(class_key))))
+            .collect();
+        numbered.sort_unstable();
+        let mut next: HashMap<&str, u32> = HashMap::new();
+        let mut ranks: Vec<Option<u32>> = Vec::with_capacity(numbered.len());
+        for (_, class) in &numbered {
+            ranks.push(class.as_deref().map(|class| {
+                let next = next.entry(class).or_default();
+                let rank = *next;
+                *next += 1;
+                rank
+            }));
         }
-        let (mut ids, mut ranks) = (Vec::new(), Vec::new());
-        for members in by_class.values_mut() {
-            members.sort_unstable();
-            ids.extend(members.iter().copied());
-            ranks.extend(0..members.len() as u64);
-        }
-        let table = df!("reference_id" => ids, "rank" => ranks)?;
-        let tables = [(TABLE.to_owned(), table)].into();
-        Ok(WholeOutcome { tables, n_in: rows.height() as u64, ..WholeOutcome::default() })
+        let ids: Vec<&str> = numbered.iter().map(|(id, _)| *id).collect();
+        let census =
+            DataFrame::new(ids.len(), vec![Column::new("reference_id".into(), ids), Column::new(RANK.into(), ranks)])?;
+        Ok(WholeOutcome {
+            tables: BTreeMap::from([(CENSUS.to_owned(), census)]),
+            n_in: rows.height() as u64,
+            ..WholeOutcome::default()
+        })
     }
+}
+
+/// `rows` with their ranks added.
+pub(super) fn join(context: &WorkContext, mut rows: DataFrame) -> Result<DataFrame, WorkError> {
+    let census = context.table(CENSUS, None)?;
+    let (ids, ranks) = (census.column("reference_id")?.str()?, census.column(RANK)?.u32()?);
+    let ranks: HashMap<&str, u32> = ids.iter().zip(ranks.iter()).filter_map(|(id, rank)| Some((id?, rank?))).collect();
+    let found: Vec<Option<u32>> =
+        rows.column("reference_id")?.str()?.iter().map(|id| ranks.get(id?).copied()).collect();
+    rows.with_column(Column::new(RANK.into(), found))?;
+    Ok(rows)
 }

@@ -12,34 +12,32 @@ pub struct InstructConfig {
     /// Template files, relative to the manifest's folder.
     #[schemars(length(min = 1))]
     pub templates: Vec<PathBuf>,
-    /// Template files that are kept for evaluation: the stage refuses to run when one of their prompts is among those to
-    /// draw from.
+    /// Template files whose prompts are kept for evaluation: never drawn, and refused where they repeat a drawn one.
     #[serde(default)]
     pub held_out: Vec<PathBuf>,
-    /// Pairs per reference.
-    #[serde(default = "default_per_reference")]
-    #[schemars(range(min = 1, max = 1000))]
+    /// How many instructions each reference gets; no two of them are the same.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 10_000))]
     pub per_reference: u32,
-    /// How instructions are drawn.
+    /// How they are drawn.
     #[serde(default)]
     pub pairing: Pairing,
-    /// Class of references that have none; without it, they are quarantined.
+    /// The class of references that have none. Without it they are quarantined.
     #[serde(default)]
-    #[schemars(length(min = 1))]
     pub class_default: Option<String>,
 }
 
-/// How instructions are drawn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Pairing {
-    /// For each reference independently, none twice, as in the paper.
-    #[default]
-    Random,
-    /// Every family as often as any other within a class, and every template within a family. Waits for all references.
-    Balanced,
+fn one() -> u32 {
+    1
 }
 
-fn default_per_reference() -> u32 {
-    4
+/// How instructions are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Pairing {
+    /// Independently for each reference, every template of its class alike: as in the CAFE paper.
+    #[default]
+    Random,
+    /// In turn, so that within a class the counts of the families differ by at most one. Waits for all references.
+    Balanced,
 }

@@ -1,192 +1,227 @@
-//! Draws, and template files with every mistake.
+//! The stage, from its template files to its pairs.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod mistakes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use cafe_pipeline::digest::{Digest, Seed};
 use cafe_pipeline::frame;
-use cafe_pipeline::stage::{CompileContext, NodeDecl, StageDecl, StageKind};
+use cafe_pipeline::stage::{CompileContext, ConfigIssue, ErrorClass, NodeDecl, StageDecl, StageKind};
 use polars::prelude::*;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::InstructKind;
-use crate::testing::Bench;
+use super::census::CENSUS;
+use crate::tables;
+use crate::testing::{Bench, Ran};
 
-const TEMPLATES: &str = r#"
-[groups]
-live = ["cat", "dog"]
-
-[[family]]
-name = "place"
-classes = ["*"]
-[[family.template]]
-instruction = "Put this {class} on a beach."
-caption = "a {class} on a beach"
-[[family.template]]
-instruction = "Show this {class} in the snow."
-caption = "a {class} in the snow"
-
-[[family]]
-name = "style"
-classes = ["*"]
-[[family.template]]
-instruction = "Paint this {class} in oil."
-caption = "an oil painting of a {class}"
-
-[[family]]
-name = "action"
-classes = ["live"]
-[[family.template]]
-instruction = "Let this {class} run."
-caption = "a {class} running"
-"#;
-
-fn compile(folder: &Path, more: Value) -> Result<Vec<NodeDecl>, Vec<String>> {
-    let mut config = json!({ "templates": ["t.toml"] });
-    config.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let context = CompileContext { manifest_dir: folder, seed: Seed(7), model_family: None };
-    InstructKind
-        .compile(&StageDecl { name: "instruct".to_owned(), config }, &context)
-        .map_err(|issues| issues.into_iter().map(|issue| format!("{}: {}", issue.pointer, issue.message)).collect())
+fn compile(dir: &Path, config: Value) -> Result<Vec<NodeDecl>, Vec<ConfigIssue>> {
+    let context = CompileContext { manifest_dir: dir, seed: Seed(7), model_family: None };
+    InstructKind.compile(&StageDecl { name: "instruct".to_owned(), config }, &context)
 }
 
-fn references(n: usize) -> DataFrame {
-    let ids: Vec<String> = (0..n).map(|number| format!("ref{number:04}")).collect();
-    let classes: Vec<&str> = (0..n).map(|number| ["cat", "apple", "dog"][number % 3]).collect();
+/// The templates that the project ships.
+fn manifests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests")
+}
+
+fn shipped(mut config: Value) -> Vec<NodeDecl> {
+    config["templates"] = json!(["templates/paper.toml"]);
+    config["held_out"] = json!(["templates/held-out.toml"]);
+    compile(&manifests(), config).unwrap()
+}
+
+/// 100 references of three classes, one of which no family names.
+fn references() -> DataFrame {
+    let ids: Vec<String> = (0..100).map(|n| Digest::of(&[n]).to_hex()[..32].to_owned()).collect();
+    let classes: Vec<&str> = (0..100).map(|n| ["dog", "cat", "teapot", "dog"][n % 4]).collect();
     df!("reference_id" => ids, "class" => classes).unwrap()
 }
 
-fn bench(shards: Vec<DataFrame>) -> Bench {
+/// Runs all nodes over references in shards of `shard_rows`, one shard of the last node after the other.
+fn pairs(nodes: &[NodeDecl], references: &DataFrame, shard_rows: usize, seed: Seed) -> DataFrame {
+    let shards: Vec<DataFrame> =
+        (0..references.height()).step_by(shard_rows).map(|start| references.slice(start as i64, shard_rows)).collect();
     let mut bench = Bench::new();
-    std::fs::write(bench.dir.path().join("t.toml"), TEMPLATES).unwrap();
-    bench.put("references", shards);
-    bench
-}
-
-/// Runs all nodes, gives the pairs.
-fn pairs(bench: &mut Bench, more: Value) -> DataFrame {
-    let nodes = compile(bench.dir.path(), more).unwrap();
-    let mut tables = nodes.iter().map(|node| bench.run_on(node).tables).next_back().unwrap();
-    tables.remove("pairs").unwrap()
-}
-
-fn texts(rows: &DataFrame, name: &str) -> Vec<String> {
-    rows.column(name).unwrap().str().unwrap().iter().map(|text| text.unwrap_or("-").to_owned()).collect()
-}
-
-fn counts(rows: &DataFrame) -> BTreeMap<(String, String), usize> {
-    let mut counts = BTreeMap::new();
-    for key in texts(rows, "class").into_iter().zip(texts(rows, "family")) {
-        *counts.entry(key).or_default() += 1;
+    bench.seed = seed;
+    let (last, first) = nodes.split_last().unwrap();
+    bench.put(tables::REFERENCES, shards.clone());
+    for node in first {
+        bench.run_on(node);
     }
-    counts
-}
-
-#[test]
-fn random_pairs_differ_by_reference_and_not_by_cut() {
-    let rows = references(90);
-    let whole = pairs(&mut bench(vec![rows.clone()]), json!({ "per_reference": 2 }));
-    assert_eq!(whole.height(), 180);
-    let cut = pairs(&mut bench(vec![rows.slice(0, 31), rows.slice(31, 59)]), json!({ "per_reference": 2 }));
-    assert!(whole.equals(&cut));
-    let ids = texts(&whole, "instruction_id");
-    assert!(ids.chunks(2).all(|pair| pair[0] != pair[1]), "an instruction was drawn twice for one reference");
-    assert!(ids.chunks(2).any(|pair| pair != &ids[..2]), "all references have the same instructions");
-    let mut other = bench(vec![rows]);
-    other.seed = Seed(8);
-    assert!(!whole.equals(&pairs(&mut other, json!({ "per_reference": 2 }))));
-    // An apple does not run.
-    assert!(!counts(&whole).contains_key(&("apple".to_owned(), "action".to_owned())));
-    assert!(texts(&whole, "instruction").contains(&"Put this apple on a beach.".to_owned()));
-    assert!(texts(&whole, "caption").contains(&"an apple on a beach".to_owned()));
-    assert!(texts(&whole, "caption").contains(&"an oil painting of an apple".to_owned()));
-}
-
-#[test]
-fn balanced_pairs_are_equally_often() {
-    let rows = references(100);
-    let whole = pairs(&mut bench(vec![rows.clone()]), json!({ "per_reference": 2, "pairing": "balanced" }));
-    let counts = counts(&whole);
-    for (class, n_families) in [("cat", 3), ("apple", 2), ("dog", 3)] {
-        let found: Vec<usize> = counts.iter().filter(|((of, _), _)| of == class).map(|(_, n)| *n).collect();
-        assert_eq!(found.len(), n_families);
-        assert!(found.iter().max().unwrap() - found.iter().min().unwrap() <= 1, "{counts:?}");
+    let mut all: Option<DataFrame> = None;
+    for shard in shards {
+        bench.put(tables::REFERENCES, vec![shard]);
+        let ran = bench.run(last).unwrap();
+        assert_eq!(ran.quarantined, []);
+        let rows = &ran.tables[tables::PAIRS];
+        assert_eq!(**rows.schema(), *tables::pairs().columns);
+        match &mut all {
+            Some(all) => drop(all.vstack_mut(rows).unwrap()),
+            None => all = Some(rows.clone()),
+        }
     }
-    let cut = pairs(
-        &mut bench(vec![rows.slice(0, 10), rows.slice(10, 90)]),
-        json!({ "per_reference": 2, "pairing": "balanced" }),
-    );
-    assert!(whole.equals(&cut));
+    all.unwrap()
+}
+
+fn texts(rows: &DataFrame, column: &str) -> Vec<String> {
+    rows.column(column).unwrap().str().unwrap().iter().map(|text| text.unwrap().to_owned()).collect()
+}
+
+fn bytes(rows: &DataFrame) -> Vec<u8> {
+    let mut rows = rows.clone();
+    frame::to_parquet(&mut rows, &[]).unwrap()
+}
+
+fn digest(rows: &DataFrame) -> String {
+    let columns = tables::pairs();
+    let cells: Vec<Vec<String>> = columns.columns.iter_names().map(|name| texts(rows, name)).collect();
+    Digest::of(serde_json::to_string(&cells).unwrap().as_bytes()).to_hex()
 }
 
 #[test]
-fn references_without_class_or_templates_are_named() {
-    let rows = df!("reference_id" => ["a", "b"], "class" => [None, Some("apple")]).unwrap();
-    let bench = bench(vec![rows]);
-    let node = compile(bench.dir.path(), json!({ "per_reference": 4 })).unwrap().remove(0);
-    let ran = bench.run(&node).unwrap();
-    assert!(ran.quarantined[0].message.starts_with("has no class"));
-    assert_eq!(ran.quarantined[1].message, "3 templates suit the class `apple`, per_reference is 4");
-    let node = compile(bench.dir.path(), json!({ "per_reference": 1, "class_default": "object" })).unwrap().remove(0);
-    assert_eq!(texts(&bench.run(&node).unwrap().tables["pairs"], "class"), ["object", "apple"]);
+fn draws_are_reproducible_and_no_matter_of_shards() {
+    for pairing in ["random", "balanced"] {
+        let nodes = shipped(json!({"per_reference": 5, "pairing": pairing}));
+        let whole = pairs(&nodes, &references(), 100, Seed(7));
+        assert_eq!(whole.height(), 500);
+        for shard_rows in [1, 7, 64] {
+            assert_eq!(digest(&whole), digest(&pairs(&nodes, &references(), shard_rows, Seed(7))), "{pairing}");
+        }
+        assert_ne!(digest(&whole), digest(&pairs(&nodes, &references(), 100, Seed(8))), "{pairing}");
+        // Nothing twice, neither by id nor within a reference.
+        assert_eq!(texts(&whole, "pair_id").into_iter().collect::<BTreeSet<_>>().len(), 500);
+        let drawn = texts(&whole, "reference_id").into_iter().zip(texts(&whole, "instruction_id"));
+        assert_eq!(drawn.collect::<BTreeSet<_>>().len(), 500);
+    }
 }
 
 #[test]
-fn mistakes_in_template_files_are_placed() {
-    let family = |text: &str| format!("[[family]]\nname = \"f\"\nclasses = [\"*\"]\n{text}");
-    let template = |instruction: &str, caption: &str| {
-        family(&format!("[[family.template]]\ninstruction = \"{instruction}\"\ncaption = \"{caption}\"\n"))
+fn the_order_of_references_is_no_matter() {
+    let references = references();
+    let reversed = references.reverse();
+    for pairing in ["random", "balanced"] {
+        let nodes = shipped(json!({"per_reference": 3, "pairing": pairing}));
+        let ids = |rows: &DataFrame| {
+            texts(&pairs(&nodes, rows, 100, Seed(7)), "pair_id").into_iter().collect::<BTreeSet<_>>()
+        };
+        assert_eq!(ids(&references), ids(&reversed));
+    }
+}
+
+#[test]
+fn a_random_draw_does_not_depend_on_other_references() {
+    let nodes = shipped(json!({"per_reference": 3}));
+    let all = pairs(&nodes, &references(), 100, Seed(7));
+    let some = pairs(&nodes, &references().slice(40, 2), 100, Seed(7));
+    assert_eq!(texts(&all, "pair_id")[120..126], texts(&some, "pair_id"));
+}
+
+#[test]
+fn balanced_counts_differ_by_one_at_most() {
+    for per_reference in [1, 3, 8, 11] {
+        let nodes = shipped(json!({"per_reference": per_reference, "pairing": "balanced"}));
+        let rows = pairs(&nodes, &references(), 9, Seed(7));
+        let mut counts: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+        let mut templates: BTreeMap<(String, String), BTreeMap<String, usize>> = BTreeMap::new();
+        for ((class, family), id) in
+            texts(&rows, "class").into_iter().zip(texts(&rows, "family")).zip(texts(&rows, "instruction_id"))
+        {
+            *counts.entry(class.clone()).or_default().entry(family.clone()).or_default() += 1;
+            *templates.entry((class, family)).or_default().entry(id).or_default() += 1;
+        }
+        let n_families: BTreeMap<&str, usize> = counts.iter().map(|(class, of)| (class.as_str(), of.len())).collect();
+        assert_eq!(n_families, BTreeMap::from([("cat", 8), ("dog", 8), ("teapot", 6)]));
+        let spread = |counts: &BTreeMap<String, usize>| counts.values().max().unwrap() - counts.values().min().unwrap();
+        assert!(counts.values().all(|counts| spread(counts) <= 1), "{counts:?}");
+        assert!(templates.values().all(|counts| spread(counts) <= 1), "{templates:?}");
+    }
+}
+
+#[test]
+fn random_draws_reach_every_template() {
+    let nodes = shipped(json!({"per_reference": 40}));
+    let rows = pairs(&nodes, &references(), 100, Seed(7));
+    assert_eq!(texts(&rows, "instruction_id").into_iter().collect::<BTreeSet<_>>().len(), 62);
+    // 25 teapots, 46 templates: nothing meant for living things.
+    let teapots = texts(&rows, "class").into_iter().zip(texts(&rows, "family")).filter(|(class, _)| class == "teapot");
+    assert!(teapots.map(|(_, family)| family).all(|family| family != "action" && family != "accessory"));
+}
+
+fn run_with_classes(config: Value, classes: &[Option<&str>]) -> Ran {
+    let dir = TempDir::new().unwrap();
+    let text = "[[family]]\nname = \"f\"\nclasses = [\"dog\", \"owl\", \"object\"]\n\
+                [[family.template]]\ninstruction = \"Show a {class}.\"\ncaption = \"a {class}\"\n";
+    std::fs::write(dir.path().join("t.toml"), text).unwrap();
+    let nodes = compile(dir.path(), config).unwrap();
+    let ids: Vec<String> = (0..classes.len()).map(|n| format!("r{n}")).collect();
+    let mut bench = Bench::new();
+    bench.put(tables::REFERENCES, vec![df!("reference_id" => ids, "class" => classes).unwrap()]);
+    let (last, first) = nodes.split_last().unwrap();
+    for node in first {
+        bench.run_on(node);
+    }
+    bench.run(last).unwrap()
+}
+
+#[test]
+fn references_without_a_class_or_templates_are_quarantined() {
+    let classes = [Some("Owl"), None, Some("  "), Some("car"), Some("dog")];
+    for pairing in ["random", "balanced"] {
+        let ran = run_with_classes(json!({"templates": ["t.toml"], "pairing": pairing}), &classes);
+        assert_eq!(texts(&ran.tables[tables::PAIRS], "instruction"), ["Show an Owl.", "Show a dog."]);
+        assert_eq!(ran.quarantined.iter().map(|row| row.row).collect::<Vec<_>>(), [1, 2, 3]);
+        assert!(ran.quarantined.iter().all(|row| row.class == ErrorClass::Invalid));
+        assert!(ran.quarantined[0].message.contains("set `class_default`"), "{}", ran.quarantined[0].message);
+        assert!(ran.quarantined[2].message.starts_with("no family of the templates is for the class `car`"));
+        let config = json!({"templates": ["t.toml"], "pairing": pairing, "class_default": " object "});
+        let ran = run_with_classes(config, &classes);
+        assert_eq!(texts(&ran.tables[tables::PAIRS], "caption"), ["an Owl", "an object", "an object", "a dog"]);
+    }
+}
+
+#[test]
+fn settings_hold_what_changes_rows() {
+    let dir = TempDir::new().unwrap();
+    let write = |name: &str, word: &str| {
+        let text = format!(
+            "[[family]]\nname = \"f\"\nclasses = [\"*\"]\n[[family.template]]\ninstruction = \"{word} {{class}}\"\ncaption = \"{word} {{class}}\"\n"
+        );
+        std::fs::write(dir.path().join(name), text).unwrap();
     };
-    for (text, wanted) in [
-        (String::new(), "t.toml: there is no [[family]]"),
-        ("[[family]]\nname = \"f\"\n".to_owned(), "t.toml, line 1: missing field `classes`"),
-        (family("colour = 1\n"), "t.toml, line 4: unknown field `colour`"),
-        ("[[family\n".to_owned(), "t.toml, line 1: "),
-        (family(""), "t.toml: family `f`: there is no [[family.template]]"),
-        (template("Run.", "a {class}"), "family `f`: template 1: instruction: has no {class}"),
-        (template("This {class} and {other}", "a {class}"), "has braces other than {class}"),
-        (template("This {class}", " "), "template 1: caption: is empty"),
-        (template("This {class}", "a {class}") + &template("That {class}", "a {class}"), "another family of that name"),
-    ] {
-        let bench = Bench::new();
-        std::fs::write(bench.dir.path().join("t.toml"), &text).unwrap();
-        let issues = compile(bench.dir.path(), json!({})).unwrap_err().join("\n");
-        assert!(issues.starts_with("/templates/0: ") && issues.contains(wanted), "{text}\n{issues}");
-    }
-    let bench = bench(vec![references(1)]);
-    let held_out = "[[family]]\nname = \"h\"\nclasses = [\"*\"]\n[[family.template]]\ninstruction = \"put this {class}, on a BEACH\"\ncaption = \"a {class} elsewhere\"\n";
-    std::fs::write(bench.dir.path().join("h.toml"), held_out).unwrap();
-    let issues = compile(bench.dir.path(), json!({ "held_out": ["h.toml"] })).unwrap_err();
-    assert_eq!(
-        issues,
-        ["/held_out: `Put this {class} on a beach.` is held out, and stands among the templates to draw from"]
-    );
-    assert!(
-        compile(bench.dir.path(), json!({ "held_out": ["gone.toml"] })).unwrap_err()[0]
-            .starts_with("/held_out/0: cannot read")
-    );
-}
-
-/// The bundled files are sound, and their lists do not overlap.
-#[test]
-fn bundled_templates_are_sound() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
-    let context = CompileContext { manifest_dir: &folder, seed: Seed(7), model_family: None };
-    let config = json!({ "templates": ["templates/paper.toml"], "held_out": ["templates/held-out.toml"] });
-    let nodes = InstructKind.compile(&StageDecl { name: "instruct".to_owned(), config }, &context).unwrap();
-    assert_eq!(nodes.len(), 1);
-}
-
-/// A change here makes all users' pairs stale: raise OUTPUT_VERSION, and write the new digests down.
-#[test]
-fn bytes_do_not_change_without_a_new_version() {
-    let digest = |more: Value| {
-        let mut rows = pairs(&mut bench(vec![references(9)]), more);
-        Digest::of(&frame::to_parquet(&mut rows, &[]).unwrap()).to_hex()
+    let settings = || {
+        let config = json!({"templates": ["a.toml"], "held_out": ["b.toml"]});
+        compile(dir.path(), config).unwrap()[0].settings.clone()
     };
-    assert_eq!(super::OUTPUT_VERSION, 1);
+    write("a.toml", "one");
+    write("b.toml", "two");
+    let before = settings();
+    write("b.toml", "three");
+    assert_eq!(before, settings(), "held-out prompts change no row");
+    write("a.toml", "four");
+    assert_ne!(before, settings());
+    let nodes = shipped(json!({"pairing": "balanced"}));
+    assert_eq!((nodes.len(), nodes[0].part), (2, Some(CENSUS)));
+}
+
+/// When this fails, the same references give other bytes: raise `OUTPUT_VERSION`, and then the digests here.
+#[test]
+fn output_is_golden() {
+    let golden = |pairing: &str| {
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("t.toml"), include_str!("tests/golden.toml")).unwrap();
+        let config = json!({"templates": ["t.toml"], "per_reference": 2, "pairing": pairing});
+        let rows = pairs(&compile(dir.path(), config).unwrap(), &references(), 100, Seed(7));
+        Digest::of(&bytes(&rows)).to_hex()
+    };
     assert_eq!(
-        [digest(json!({ "per_reference": 2 })), digest(json!({ "per_reference": 2, "pairing": "balanced" }))],
-        ["?", "?"]
+        (super::compile::OUTPUT_VERSION, golden("random").as_str(), golden("balanced").as_str()),
+        (
+            1,
+            "424cf4edd0560d81feedd6486edffae0e287af937d4fe92b738f783d24c6a415",
+            "8637183c789190270687f44ed3a3125ed065715e88aa353f90d24577e7aad3fc"
+        )
     );
 }

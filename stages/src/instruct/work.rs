@@ -1,68 +1,33 @@
-//! Pairs for a batch of references.
+//! References in, pairs out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use cafe_pipeline::stage::{BatchOutcome, ErrorClass, FanOut, QuarantinedRow, ROW, RowWork, WorkContext, WorkError};
 use polars::prelude::*;
 
-use super::census;
-use super::config::{InstructConfig, Pairing};
-use super::draw;
-use super::templates::{Family, Template, Templates};
+use super::book::Book;
+use super::census::{self, RANK};
+use super::config::Pairing;
+use super::template::class_key;
+use super::{draw, words};
 use crate::{ids, tables};
 
-/// Draws instructions.
-pub(super) struct Instruct {
-    config: InstructConfig,
-    templates: Templates,
+/// The work of an `instruct` node.
+pub(super) struct InstructWork {
+    pub(super) book: Book,
+    pub(super) per_reference: usize,
+    pub(super) pairing: Pairing,
+    pub(super) class_default: Option<String>,
 }
 
-/// The pairs made so far, by column.
+/// The columns of `pairs`, being filled.
 #[derive(Default)]
 struct Pairs {
     rows: Vec<u32>,
     columns: [Vec<String>; 7],
 }
 
-const COLUMNS: [&str; 7] = ["pair_id", "reference_id", "instruction_id", "family", "class", "instruction", "caption"];
-
-impl Pairs {
-    fn push(&mut self, row: u32, values: [String; 7]) {
-        self.rows.push(row);
-        for (column, value) in self.columns.iter_mut().zip(values) {
-            column.push(value);
-        }
-    }
-
-    fn table(self) -> PolarsResult<DataFrame> {
-        let n_rows = self.rows.len();
-        let columns = COLUMNS.iter().zip(self.columns).map(|(name, values)| Column::new((*name).into(), values));
-        DataFrame::new(n_rows, columns.chain([Column::new(ROW.into(), self.rows)]).collect())
-    }
-}
-
-impl Instruct {
-    pub(super) fn new(config: InstructConfig, templates: Templates) -> Self {
-        Self { config, templates }
-    }
-
-    fn draw<'a>(
-        &'a self,
-        context: &WorkContext,
-        reference_id: &str,
-        class: &'a str,
-        rank: Option<u64>,
-    ) -> Vec<(&'a Family, &'a Template)> {
-        let seed = context.seed.child("instruct");
-        let n = self.config.per_reference as usize;
-        match self.config.pairing {
-            Pairing::Random => draw::random(&self.templates, class, seed.child(reference_id), n),
-            Pairing::Balanced => draw::balanced(&self.templates, class, seed, rank.unwrap_or_default(), n),
-        }
-    }
-}
-
-impl RowWork for Instruct {
+impl RowWork for InstructWork {
     fn row_id(&self) -> &str {
         "reference_id"
     }
@@ -71,69 +36,99 @@ impl RowWork for Instruct {
         Some(vec!["reference_id".to_owned(), "class".to_owned()])
     }
 
-    /// Texts are small, and the ranks are read for each batch.
     fn batch_rows(&self) -> usize {
-        65_536
+        8_192
     }
 
     fn fan_out(&self) -> FanOut {
         FanOut::Many
     }
 
-    fn prepare(&self, context: &WorkContext, mut rows: DataFrame) -> Result<DataFrame, WorkError> {
-        if self.config.pairing == Pairing::Random {
-            return Ok(rows);
+    fn prepare(&self, context: &WorkContext, rows: DataFrame) -> Result<DataFrame, WorkError> {
+        match self.pairing {
+            Pairing::Random => Ok(rows),
+            Pairing::Balanced => census::join(context, rows),
         }
-        let ranks = context.table(census::TABLE, None)?;
-        let (ids, numbers) = (ranks.column("reference_id")?.str()?, ranks.column("rank")?.u64()?);
-        let ranks: HashMap<&str, u64> =
-            ids.iter().zip(numbers.iter()).filter_map(|(id, rank)| Some((id?, rank?))).collect();
-        let found: Vec<Option<u64>> =
-            rows.column("reference_id")?.str()?.iter().map(|id| ranks.get(id?).copied()).collect();
-        rows.with_column(Column::new("rank".into(), found))?;
-        Ok(rows)
     }
 
     fn process(&self, context: &WorkContext, rows: &DataFrame) -> Result<BatchOutcome, WorkError> {
-        let (ids, classes) = (rows.column("reference_id")?.str()?, rows.column("class")?.str()?);
-        let ranks = rows.column("rank").ok().map(|ranks| ranks.u64()).transpose()?;
+        let references = rows.column("reference_id")?.str()?;
+        let classes = rows.column("class")?.str()?;
+        let ranks: Vec<Option<u32>> = match self.pairing {
+            Pairing::Random => vec![None; rows.height()],
+            Pairing::Balanced => rows.column(RANK)?.u32()?.iter().collect(),
+        };
         let mut outcome = BatchOutcome::default();
         let mut pairs = Pairs::default();
-        for (at, (id, class)) in ids.iter().zip(classes.iter()).enumerate() {
-            let row = u32::try_from(at).unwrap_or(u32::MAX);
-            let mut fault = |message: String| {
+        for (row, ((reference, class), rank)) in (0..).zip(references.iter().zip(classes.iter()).zip(ranks)) {
+            if let Err(message) = self.instruct(context, row, reference, class, rank, &mut pairs) {
                 outcome.quarantined.push(QuarantinedRow { row, class: ErrorClass::Invalid, message });
-            };
-            let id = id.unwrap_or_default();
-            let Some(class) = class.or(self.config.class_default.as_deref()) else {
-                fault("has no class: add it to the source's metadata, or set class_default".to_owned());
-                continue;
-            };
-            let n_suitable = self.templates.for_class(class).count();
-            if n_suitable < self.config.per_reference as usize {
-                let wanted = self.config.per_reference;
-                fault(format!("{n_suitable} templates suit the class `{class}`, per_reference is {wanted}"));
-                continue;
-            }
-            for (family, template) in self.draw(context, id, class, ranks.and_then(|ranks| ranks.get(at))) {
-                let (instruction, caption) = template.fill(class);
-                let pair_id = ids::pair_id(id, &template.instruction_id, &instruction, &caption);
-                let instruction_id = template.instruction_id.clone();
-                pairs.push(
-                    row,
-                    [
-                        pair_id,
-                        id.to_owned(),
-                        instruction_id,
-                        family.name.clone(),
-                        class.to_owned(),
-                        instruction,
-                        caption,
-                    ],
-                );
             }
         }
-        outcome.tables = BTreeMap::from([(tables::PAIRS.to_owned(), pairs.table()?)]);
+        outcome.tables = BTreeMap::from([(tables::PAIRS.to_owned(), pairs.into_frame()?)]);
         Ok(outcome)
     }
+}
+
+impl InstructWork {
+    fn instruct(
+        &self,
+        context: &WorkContext,
+        row: u32,
+        reference: Option<&str>,
+        class: Option<&str>,
+        rank: Option<u32>,
+        pairs: &mut Pairs,
+    ) -> Result<(), String> {
+        let reference = reference.ok_or("the row has no `reference_id`")?;
+        let class = class_of(class, self.class_default.as_deref()).ok_or(
+            "the reference has no class: give it one in the sidecar of its collection, or set `class_default` here",
+        )?;
+        let suited = self.book.suited(class);
+        if suited.is_empty() {
+            return Err(format!(
+                "no family of the templates is for the class `{class}`: name it in `classes`, or add a family for \"*\""
+            ));
+        }
+        let seed = context.seed.child("instruct");
+        let drawn = match self.pairing {
+            Pairing::Random => draw::random(seed.child(reference), &suited, self.per_reference),
+            Pairing::Balanced => {
+                let rank = rank.ok_or("the census does not know the reference")?;
+                let seed = seed.child("class").child(&class_key(class));
+                draw::balanced(seed, &suited, rank, self.per_reference)
+            }
+        };
+        for (family, template) in drawn {
+            let instruction = words::render(&template.instruction, class);
+            let caption = words::render(&template.caption, class);
+            let id = ids::pair_id(reference, &template.instruction_id, &instruction, &caption);
+            let values = [&id, reference, &template.instruction_id, family, class, &instruction, &caption];
+            pairs.push(row, values);
+        }
+        Ok(())
+    }
+}
+
+impl Pairs {
+    fn push(&mut self, row: u32, values: [&str; 7]) {
+        self.rows.push(row);
+        for (column, value) in self.columns.iter_mut().zip(values) {
+            column.push(value.to_owned());
+        }
+    }
+
+    fn into_frame(self) -> PolarsResult<DataFrame> {
+        let n_rows = self.rows.len();
+        let names = tables::pairs().columns;
+        let mut columns: Vec<Column> =
+            names.iter_names().zip(self.columns).map(|(name, values)| Column::new(name.clone(), values)).collect();
+        columns.push(Column::new(ROW.into(), self.rows));
+        DataFrame::new(n_rows, columns)
+    }
+}
+
+/// A reference's class, or the default where it has none.
+pub(super) fn class_of<'a>(class: Option<&'a str>, default: Option<&'a str>) -> Option<&'a str> {
+    class.map(str::trim).filter(|class| !class.is_empty()).or(default)
 }

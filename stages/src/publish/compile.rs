@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cafe_pipeline::stage::{Bounds, ConfigIssue, NodeDecl, Read, Work};
 use serde_json::json;
 
-use super::config::{PublishConfig, ScoresConfig, id_column};
+use super::config::{PublishConfig, ScoresConfig};
 use super::list::ListAccepted;
 use super::pack::Pack;
 use super::release::WriteRelease;
@@ -80,8 +80,9 @@ fn selected(config: &PublishConfig) -> Vec<Read> {
         .map(|table| Read::all(*table).with_columns(table::columns_of(config.of, table)))
         .collect();
     if config.filtered {
+        // Verdicts may be about the published table, or about what its rows refer to.
         let verdicts = Read::all(tables::VERDICTS).from_every();
-        reads.push(verdicts.with_columns([id_column(config.of.table()), "accepted", "reason", "thresholds"]));
+        reads.push(verdicts.with_columns(["accepted", "reason", "thresholds"]));
     }
     reads
 }

@@ -93,8 +93,7 @@ pub(super) fn read(path: &Path) -> Result<Sidecar, WorkError> {
     let mut sidecar = Sidecar::new();
     for record in records(path, &["file_name"])? {
         let name = record.get("file_name").unwrap_or_default();
-        insert(&mut sidecar, name, record.labels())
-            .map_err(|message| wrong(format!("{}: {message}", record.place)))?;
+        insert(&mut sidecar, name, record.labels()).map_err(|message| wrong(format!("{}: {message}", record.place)))?;
     }
     Ok(sidecar)
 }
@@ -107,8 +106,7 @@ fn read_csv(path: &Path, file: File, needed: &[&str]) -> Result<Vec<Record>, Wor
     if let Some(missing) = needed.iter().find(|name| !names.contains(name)) {
         return Err(bad(format!("there is no column `{missing}`, only {}", names.join(", "))));
     }
-    let columns: Result<Vec<&StringChunked>, PolarsError> =
-        rows.columns().iter().map(|column| column.str()).collect();
+    let columns: Result<Vec<&StringChunked>, PolarsError> = rows.columns().iter().map(|column| column.str()).collect();
     let columns = columns.map_err(|error| bad(error.to_string()))?;
     let record = |row: usize| {
         let value = |column: &&StringChunked| column.get(row).unwrap_or_default().to_owned();

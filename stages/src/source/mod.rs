@@ -14,9 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use labels::{Labels, records};
-pub(crate) use parquet::is_image;
 #[cfg(test)]
 pub(crate) use parquet::image_bytes;
+pub(crate) use parquet::is_image;
 
 use crate::picture::{Fault, Limits, check_size};
 

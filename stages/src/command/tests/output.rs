@@ -166,7 +166,8 @@ fn joined_columns_reach_the_program() {
     let script = format!("cp \"$1\" seen.parquet; {COPY}");
     let work = project.work(sh(&script, json!({ "reads": "pairs", "join": { "references": ["class"] } })));
     let pairs = vec![id("pair_id", &["p", "q", "s"]), ids_of(&["r2", "r1", "gone"])];
-    work.process(&context, &DataFrame::new_infer_height(pairs).unwrap()).unwrap();
+    let pairs = work.prepare(&context, DataFrame::new_infer_height(pairs).unwrap()).unwrap();
+    work.process(&context, &pairs).unwrap();
     let seen = frame::from_parquet(std::fs::read(project.path("seen.parquet")).unwrap()).unwrap();
     let names: Vec<&str> = seen.schema().iter_names().map(PlSmallStr::as_str).collect();
     assert_eq!(names, ["pair_id", "reference_id", "references.class"]);

@@ -50,7 +50,7 @@ fn reads_follow_from_what_is_published() {
     );
     let named = nodes(json!({"of": "pairs", "scores": ["clip"]}));
     assert_eq!(named[0].reads[3].columns, ["clip"]);
-    assert_eq!(named[0].reads[2].columns, ["pair_id", "accepted", "reason", "thresholds"]);
+    assert_eq!(named[0].reads[2].columns, ["accepted", "reason", "thresholds"]);
     for (table, decl) in
         [("candidates", tables::candidates()), ("pairs", tables::pairs()), ("references", tables::references())]
     {

@@ -1,0 +1,136 @@
+//! The program itself, in a project of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use cafe_pipeline::digest::Digest;
+use tempfile::TempDir;
+
+/// The program.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_cafe-data");
+
+/// A project folder.
+pub(crate) struct Project {
+    pub(crate) dir: TempDir,
+}
+
+/// What the program did.
+pub(crate) struct Ran {
+    /// `None`: a signal ended it.
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Project {
+    /// A project with this manifest, and the bundled templates.
+    pub(crate) fn new(manifest: &str) -> Self {
+        let project = Self { dir: TempDir::new().unwrap() };
+        project.write("cafe.toml", manifest.as_bytes());
+        let templates = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/templates");
+        for name in ["paper.toml", "held-out.toml"] {
+            project.write(&format!("templates/{name}"), &std::fs::read(templates.join(name)).unwrap());
+        }
+        project
+    }
+
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    pub(crate) fn write(&self, path: &str, bytes: &[u8]) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    /// The bundled pictures of some classes.
+    pub(crate) fn pictures(&self, classes: &[&str]) {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/pictures");
+        for class in classes {
+            for entry in std::fs::read_dir(from.join(class)).unwrap() {
+                let entry = entry.unwrap();
+                let name = entry.file_name().into_string().unwrap();
+                self.write(&format!("pictures/{class}/{name}"), &std::fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env_remove("CAFE_FAIL")
+            .env_remove("RUST_LOG")
+            .env("XDG_STATE_HOME", self.path("state"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn cafe(&self, args: &[&str]) -> Ran {
+        self.failing("", args)
+    }
+
+    /// Runs with armed fail points.
+    pub(crate) fn failing(&self, points: &str, args: &[&str]) -> Ran {
+        let mut command = self.command(args);
+        if !points.is_empty() {
+            command.env("CAFE_FAIL", points);
+        }
+        command.output().unwrap().into()
+    }
+
+    /// Table, node and index of each file of the current plan → digest of its bytes, read from disk; and the files of
+    /// all releases.
+    pub(crate) fn dataset(&self) -> BTreeMap<String, Digest> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let catalog = cafe_catalog::open("sqlite:cafe.db", self.dir.path()).await.unwrap();
+            let mut dataset = BTreeMap::new();
+            for file in catalog.files().await.unwrap() {
+                let bytes = std::fs::read(self.path("data").join(&file.path)).unwrap();
+                assert_eq!(Digest::of(&bytes), file.digest, "{}", file.path);
+                dataset.insert(format!("{}/{}/{}", file.table, file.node, file.shard_index), file.digest);
+            }
+            for release in catalog.releases().await.unwrap() {
+                let folder = self.path("data").join(&release.path);
+                for path in files(&folder) {
+                    let name = path.strip_prefix(self.path("data")).unwrap().display().to_string();
+                    dataset.insert(name, Digest::of(&std::fs::read(&path).unwrap()));
+                }
+            }
+            catalog.close().await;
+            dataset
+        })
+    }
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Ran {
+    /// Fails the test with all that was said when the exit code is another.
+    #[track_caller]
+    pub(crate) fn ends(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
