@@ -92,7 +92,10 @@ fn plan_explains_what_a_change_costs_and_adopt_keeps_it() {
     project.cafe(&["plan", "--adopt", "measure", "--reason", "the seed plays no part in it"]).ends(0);
     project.write("cafe.toml", manifest.as_bytes());
     project.cafe(&["run"]).ends(0);
-    assert_eq!(project.dataset(), before, "going back did not bring the same dataset back");
+    // The release in between stays: it was published.
+    let mut after = project.dataset();
+    after.retain(|file, _| before.contains_key(file));
+    assert_eq!(after, before, "going back did not bring the same dataset back");
 }
 
 #[test]
@@ -105,7 +108,7 @@ fn recut_makes_a_release_from_stored_scores() {
     let ran = project.cafe(&["recut", "--min", "colourfulness=30", "--progress", "json"]).ends(0);
     assert!(!ran.stderr.contains("\"event\":\"committed\",\"node\":\"measure\""), "{}", ran.stderr);
     let releases =
-        project.cafe(&["query", "SELECT release_id, n_rows FROM releases", "--format", "csv"]).ends(0).stdout;
+        project.cafe(&["query", "SELECT release_id, n_rows FROM catalog_releases", "--format", "csv"]).ends(0).stdout;
     assert_eq!(releases.lines().count(), 3, "{releases}");
     let ran = project.cafe(&["recut", "--min", "clip=0.3"]).ends(2);
     assert!(ran.stderr.contains("no filter of the manifest has a rule for `clip`"), "{}", ran.stderr);

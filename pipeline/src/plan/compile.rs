@@ -46,14 +46,24 @@ pub fn compile(manifest: &Manifest, registry: &StageRegistry, adoptions: &[Adopt
         }
     }
     let mut plan = Plan { manifest: manifest.clone(), nodes: Vec::new() };
+    // A stage that needs a faulty one would only repeat its faults.
+    let mut faulty: BTreeSet<&str> = BTreeSet::new();
     for index in topological(&manifest.stages) {
-        let (Some(stage), Some(nodes)) = (manifest.stages.get(index), declared.remove(&index)) else { continue };
+        let Some(stage) = manifest.stages.get(index) else { continue };
+        let Some(nodes) = declared.remove(&index) else {
+            faulty.insert(&stage.name);
+            continue;
+        };
+        let behind = stage.needs.iter().any(|need| faulty.contains(need.as_str()));
         for decl in nodes {
             match resolve(&plan, stage, &decl, manifest) {
                 Ok(reads) => plan.nodes.push(node(&plan, stage, decl, reads, adoptions)),
-                // A stage that needs a faulty one would only repeat its faults.
-                Err(_) if !issues.is_empty() && decl.reads.iter().all(|read| read.from != ReadFrom::Every) => {}
-                Err(found) => issues.extend(found.into_iter().map(|issue| PlanIssue { stage: index, issue })),
+                Err(found) => {
+                    faulty.insert(&stage.name);
+                    if !behind {
+                        issues.extend(found.into_iter().map(|issue| PlanIssue { stage: index, issue }));
+                    }
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The one way in which a file of the dataset comes into being.
 
 use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Storage;
 use crate::digest::Digest;
@@ -23,7 +24,9 @@ pub struct StoredFile {
 /// # Errors
 /// Of the file system; [`io::ErrorKind::AlreadyExists`] where `path` exists with other bytes.
 pub fn write_once(storage: &dyn Storage, path: &str, bytes: &[u8]) -> io::Result<StoredFile> {
-    let temporary = format!("{path}.tmp");
+    // Processes may write the same listing at the same time, and each must rename its own file.
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos());
+    let temporary = format!("{path}.{}-{at:x}.tmp", std::process::id());
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
     try_pass(FailPoint::ShardWriting)?;
     storage.write(&temporary, bytes)?;
