@@ -34,11 +34,11 @@ pub(crate) fn copy(name: &str, folder: &Path) -> Result<(), Failure> {
     };
     write(&folder.join("cafe.toml"), manifest.contents())?;
     let text = manifest.contents_utf8().unwrap_or_default();
-    for part in ["templates", "adapters", "pictures"] {
-        if text.contains(&format!("{part}/")) || text.contains(&format!("\"{part}\"")) {
-            if let Some(dir) = MANIFESTS.get_dir(part) {
-                copy_folder(dir, folder)?;
-            }
+    // The bundled pictures are the demo's; other manifests are for pictures of the user's own.
+    let wanted = |part: &str| if part == "pictures" { name == "demo" } else { text.contains(&format!("{part}/")) };
+    for part in ["templates", "adapters", "pictures"].into_iter().filter(|part| wanted(part)) {
+        if let Some(dir) = MANIFESTS.get_dir(part) {
+            copy_folder(dir, folder)?;
         }
     }
     Ok(())

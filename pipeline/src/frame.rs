@@ -6,8 +6,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use polars::prelude::*;
 
-/// Rows in a row group: small enough to read a part of a shard with pixels, large enough for statistics to help.
-const ROW_GROUP_ROWS: usize = 1024;
+/// Rows in a row group with pixels: few enough to read a part of a shard.
+const PIXEL_GROUP_ROWS: usize = 1024;
+/// Rows in a row group without: enough for pages not to be the cost of reading.
+const ROW_GROUP_ROWS: usize = 16_384;
 
 /// The rows as the bytes of a Parquet file, `metadata` in its footer.
 ///
@@ -23,7 +25,7 @@ pub fn to_parquet(rows: &mut DataFrame, metadata: &[(&str, &str)]) -> PolarsResu
     let mut writer = ParquetWriter::new(&mut bytes)
         .with_compression(ParquetCompression::Zstd(None))
         .with_statistics(statistics)
-        .with_row_group_size(Some(ROW_GROUP_ROWS));
+        .with_row_group_size(Some(if has_pixels { PIXEL_GROUP_ROWS } else { ROW_GROUP_ROWS }));
     if !metadata.is_empty() {
         let pairs = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         writer = writer.with_key_value_metadata(Some(KeyValueMetadata::from_static(pairs)));
