@@ -1,7 +1,7 @@
 //! Work items that each commit a real one-row shard, durably: temporary file, fsync, rename, fsync of the folder, and a
 //! transaction under `synchronous=FULL`. Measured as items per second; figures are in BENCHMARKS.md.
 
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot run has no figure")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a benchmark that cannot run has no figure")]
 
 #[expect(dead_code, reason = "shared with the tests, which use more of it")]
 #[path = "../tests/integration/support/mod.rs"]

@@ -1,5 +1,7 @@
 //! End to end: the executor with stages made for the purpose, and the program itself.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 mod crash;
 mod faults;
 mod power_cut;

@@ -97,7 +97,7 @@ async fn repair(report: &mut AuditReport, catalog: &dyn Catalog, storage: &dyn S
                 report.n_invalidated += 1;
             }
             Repair::RemoveListing { path } => {
-                storage.remove(path).map_err(|error| AuditError::Remove { path: path.clone(), error })?
+                storage.remove(path).map_err(|error| AuditError::Remove { path: path.clone(), error })?;
             }
         }
     }

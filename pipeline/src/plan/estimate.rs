@@ -32,6 +32,9 @@ pub fn keys(expansion: &Expansion) -> Vec<ShardKey> {
     expansion.batch.rows.iter().map(|row| row.key.clone()).collect()
 }
 
+/// A shard: what it counted when it was committed, and the rows of its slice.
+type Known = (Option<CommittedCounts>, Option<u64>);
+
 /// Estimates each node of `plan`. `committed` answers [`keys`], `rates` are those measured so far.
 #[must_use]
 pub fn estimate(
@@ -40,7 +43,7 @@ pub fn estimate(
     committed: &[Option<CommittedCounts>],
     rates: &[Rate],
 ) -> Vec<NodeEstimate> {
-    let mut known: BTreeMap<&str, Vec<(Option<CommittedCounts>, Option<u64>)>> = BTreeMap::new();
+    let mut known: BTreeMap<&str, Vec<Known>> = BTreeMap::new();
     for (row, counts) in expansion.batch.rows.iter().zip(committed) {
         if row.key.shard_index != OPENING {
             let sliced = row.slice.as_ref().map(|slice| slice.n_rows);
@@ -70,7 +73,7 @@ pub fn estimate(
                 estimate.n_bytes = Some(scale(rate.n_bytes, pending, rate.n_in));
             }
             if let Some(n_in) = n_in {
-                let out = |((counts, _), n_in): (&(Option<CommittedCounts>, Option<u64>), u64)| match counts {
+                let out = |((counts, _), n_in): (&Known, u64)| match counts {
                     Some(counts) => counts.n_out,
                     None => expected_out(n_in, rate),
                 };
@@ -83,11 +86,7 @@ pub fn estimate(
 }
 
 /// Rows that each shard reads: counted where it is committed, else from its slice, else from upstream.
-fn rows_in(
-    node: &PlanNode,
-    shards: &[(Option<CommittedCounts>, Option<u64>)],
-    rows_out: &BTreeMap<String, Vec<u64>>,
-) -> Option<Vec<u64>> {
+fn rows_in(node: &PlanNode, shards: &[Known], rows_out: &BTreeMap<String, Vec<u64>>) -> Option<Vec<u64>> {
     let upstream = node.reads.first().and_then(|read| rows_out.get(read.from.first()?));
     shards
         .iter()

@@ -115,7 +115,7 @@ fn image<'a>(
 }
 
 /// The first of each id, in order.
-fn once<'a>(made: &'a [Made], id: fn(&Made) -> &str) -> Vec<&'a Made> {
+fn once(made: &[Made], id: fn(&Made) -> &str) -> Vec<&Made> {
     let mut seen = BTreeSet::new();
     made.iter().filter(|made| seen.insert(id(made).to_owned())).collect()
 }

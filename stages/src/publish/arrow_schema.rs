@@ -143,7 +143,7 @@ fn write_table(buffer: &mut Vec<u8>, fields: &[Option<Value>]) -> usize {
 
 /// Pads until `more` bytes later a multiple of `alignment` is reached.
 fn pad(buffer: &mut Vec<u8>, alignment: usize, more: usize) {
-    while (buffer.len() + more) % alignment != 0 {
+    while !(buffer.len() + more).is_multiple_of(alignment) {
         buffer.push(0);
     }
 }
