@@ -61,7 +61,7 @@ fn a_bad_manifest_starts_nothing_and_names_every_mistake() {
     let lines: Vec<&str> = ran.stderr.lines().collect();
     assert!(lines.len() >= 3 && lines.iter().all(|line| line.starts_with("cafe.toml:")), "{}", ran.stderr);
     assert!(ran.stderr.contains("cafe.toml:2:1") && ran.stderr.contains("seed"), "{}", ran.stderr);
-    assert!(!project.path("cafe.db").exists() && !project.path("data").exists(), "something was begun");
+    assert!(!project.path("cafe.db").is_file() && !project.path("data").is_dir(), "something was begun");
     let ran = project.cafe(&["run", "-m", "nothing.toml"]).ends(3);
     assert!(ran.stderr.contains("nothing.toml"), "{}", ran.stderr);
     project.cafe(&["run", "--lease", "-1"]).ends(2);
