@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cafe_pipeline::digest::Digest;
 use cafe_pipeline::frame;
-use cafe_pipeline::stage::{CompileContext, ErrorClass, NodeDecl, StageDecl, StageKind, WorkError};
+use cafe_pipeline::stage::{Bounds, CompileContext, ErrorClass, NodeDecl, StageDecl, StageKind, WorkError};
 use image::{ImageFormat, Rgb, RgbImage};
 use polars::prelude::*;
 use serde_json::{Value, json};
@@ -196,6 +196,18 @@ fn a_parquet_file_is_read_row_by_row() {
     let faults: Vec<_> = scanned.quarantined.iter().map(|row| (row.row, row.class)).collect();
     assert_eq!(faults, [(1, ErrorClass::Invalid), (2, ErrorClass::Corrupt)]);
     assert_eq!(texts(&made.tables["references"], "class"), ["3", "6"]);
+
+    // Another file with as many rows is another source.
+    let listed = || match &compile(bench.dir.path(), config("picture", "label")).unwrap()[0].bounds {
+        Bounds::Source(lister) => lister.list(&bench.context()).unwrap(),
+        other => panic!("{other:?}"),
+    };
+    let before = listed();
+    assert!(before.equals_missing(&listed()));
+    let mut other = rows.clone();
+    other.with_column(rows.column("picture").unwrap().new_from_index(0, 4)).unwrap();
+    put(&bench, "set.parquet", &frame::to_parquet(&mut other, &[]).unwrap());
+    assert!(!before.equals_missing(&listed()));
 
     assert!(
         listing_error(&bench, config("image", "label"))

@@ -78,7 +78,7 @@ impl Listing<'_> {
         if let Some(folder) = folder.filter(|_| self.subject_from_folder) {
             labels.set("subject_id", folder);
         }
-        Found { key: path.to_owned(), file: path.to_owned(), offset: 0, n_bytes, labels, fault }
+        Found { key: path.to_owned(), file: path.to_owned(), offset: 0, n_bytes, labels, version: None, fault }
     }
 }
 

@@ -97,6 +97,8 @@ pub(crate) struct Found {
     /// Length in bytes; unknown for Parquet.
     pub(crate) n_bytes: Option<u64>,
     pub(crate) labels: Labels,
+    /// What tells the file's contents from others of the same shape, where the listing does not show it otherwise.
+    pub(crate) version: Option<String>,
     /// Why it cannot be read; found while listing.
     pub(crate) fault: Option<String>,
 }
@@ -172,6 +174,7 @@ pub(crate) fn frame(found: Vec<Found>) -> Result<DataFrame, WorkError> {
             text("subject_id", |found| found.labels.subject_id.clone()),
             text("licence", |found| found.labels.licence.clone()),
             text("source", |found| found.labels.source.clone()),
+            text("version", |found| found.version.clone()),
             text("fault", |found| found.fault.clone()),
         ],
     )?)
@@ -189,6 +192,7 @@ fn places(rows: &DataFrame) -> Result<Vec<Found>, WorkError> {
             offset: offsets.get(at).unwrap_or_default(),
             n_bytes: lengths.get(at),
             labels: Labels::default(),
+            version: None,
             fault: faults.get(at).map(ToOwned::to_owned),
         })
         .collect())

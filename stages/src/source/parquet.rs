@@ -1,8 +1,10 @@
 //! Pictures in Parquet files.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use cafe_pipeline::digest::Hasher;
 use cafe_pipeline::frame;
 use cafe_pipeline::stage::{ErrorClass, WorkError};
 use polars::prelude::*;
@@ -33,16 +35,29 @@ pub(super) fn list(
         } else {
             Some(frame::read(open()?, Some(&names)).map_err(|error| at(error.to_string()))?)
         };
+        let version = version(open()?, image).map_err(|error| at(error.to_string()))?;
         for row in 0..n_rows {
             let labels = match &labels {
                 Some(rows) => labels_of(rows, &wanted, row).map_err(|error| at(error.to_string()))?,
                 None => Labels::default(),
             };
             let key = format!("{name}:{row}");
-            found.push(Found { key, file: name.to_owned(), offset: row, n_bytes: None, labels, fault: None });
+            let (file, version) = (name.to_owned(), Some(version.clone()));
+            found.push(Found { key, file, offset: row, n_bytes: None, labels, version, fault: None });
         }
     }
     Ok(found)
+}
+
+/// The column read, and a digest of the end of the file: the footer there has the sizes and places of all pages, so that
+/// another file with as many rows is told from this one without reading it.
+fn version(mut file: File, image: &str) -> std::io::Result<String> {
+    const TAIL_BYTES: u64 = 1 << 20;
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    Ok(Hasher::new("parquet-version/v1").text("image", image).number("length", length).bytes("tail", &tail).row_id())
 }
 
 /// Label → column, of those that are named.

@@ -78,6 +78,7 @@ fn list_one(base: &Path, path: &Path, found: &mut Vec<Found>) -> Result<(), Work
                 offset,
                 n_bytes: Some(n_bytes),
                 labels: sample.labels.clone(),
+                version: None,
                 fault: None,
             });
         }
