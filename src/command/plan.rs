@@ -1,11 +1,14 @@
 //! `plan`: what would run.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use cafe_pipeline::catalog::Adoption;
 use cafe_pipeline::digest::Fingerprint;
 use cafe_pipeline::executor::{Project, prepare_sources, slices_of};
 use cafe_pipeline::plan::{Explanation, NodeEstimate, estimate, expand, explain as compare, keys, to_dot};
+use cafe_pipeline::stage::{CompileContext, StageDecl};
+use cafe_stages::instruct::{self, HeldOut};
 use serde_json::json;
 
 use super::explain;
@@ -33,13 +36,19 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Failure> {
         let n_shards = |node: &str| expansion.shards.get(node).map(Vec::len);
         out(&to_dot(&project.plan, n_shards))?;
     } else if args.json {
-        json(&as_json(&project, &estimates, args.explain.then_some(&explanation).and_then(Option::as_ref)))?;
+        json(&as_json(&project, &estimates, args.explain.then_some(&explanation).and_then(Option::as_ref))?)?;
     } else if args.explain {
         let manifest = path.display().to_string();
         out(&explanation
             .map_or("nothing was run yet: all of it is new\n".to_owned(), |found| explain::text(&found, &manifest)))?;
     } else {
         out(&as_text(&project, &estimates))?;
+        for (stage, prompts) in held_out(&project)? {
+            eprintln!(
+                "{stage}: {} prompts are held out, and never drawn (--json lists them)",
+                count(prompts.len() as u64)
+            );
+        }
         if let Some(found) = explanation.filter(|found| !found.stale.is_empty()) {
             let n_shards = found.stale.iter().map(|stale| stale.n_shards).sum();
             eprintln!("{} shards of the last run are of no use to this plan: see --explain", count(n_shards));
@@ -121,7 +130,32 @@ fn as_text(project: &Project, estimates: &[NodeEstimate]) -> String {
     text
 }
 
-fn as_json(project: &Project, estimates: &[NodeEstimate], explanation: Option<&Explanation>) -> serde_json::Value {
+/// The prompts that each stage keeps for evaluation.
+fn held_out(project: &Project) -> Result<Vec<(String, Vec<HeldOut>)>, Failure> {
+    let manifest = &project.plan.manifest;
+    let context = CompileContext {
+        manifest_dir: manifest.folder(),
+        seed: project.plan.seed(),
+        model_family: manifest.model_family.as_deref(),
+    };
+    let mut held = Vec::new();
+    for (index, stage) in manifest.stages.iter().enumerate().filter(|(_, stage)| stage.kind == "instruct") {
+        let decl = StageDecl { name: stage.name.clone(), config: stage.config.clone() };
+        let prompts = decl.config().and_then(|config| instruct::held_out(&config, &context)).map_err(|issues| {
+            Failure::Manifest(Box::new(manifest.from_issues(issues.iter().map(|issue| (index, issue)))))
+        })?;
+        if !prompts.is_empty() {
+            held.push((stage.name.clone(), prompts));
+        }
+    }
+    Ok(held)
+}
+
+fn as_json(
+    project: &Project,
+    estimates: &[NodeEstimate],
+    explanation: Option<&Explanation>,
+) -> Result<serde_json::Value, Failure> {
     let nodes: Vec<serde_json::Value> = estimates
         .iter()
         .zip(&project.plan.nodes)
@@ -137,9 +171,10 @@ fn as_json(project: &Project, estimates: &[NodeEstimate], explanation: Option<&E
             })
         })
         .collect();
-    let mut plan = json!({ "manifest": project.plan.manifest.path, "nodes": nodes });
+    let held_out: BTreeMap<String, Vec<HeldOut>> = held_out(project)?.into_iter().collect();
+    let mut plan = json!({ "manifest": project.plan.manifest.path, "nodes": nodes, "held_out": held_out });
     if let (Some(explanation), Some(plan)) = (explanation, plan.as_object_mut()) {
         plan.insert("explanation".to_owned(), json!(explanation));
     }
-    plan
+    Ok(plan)
 }

@@ -7,7 +7,7 @@ use cafe_pipeline::catalog::NodeProgress;
 use cafe_pipeline::executor::{
     Ending, IsolateCommand, Project, RunOptions, RunReport, prepare_sources, run as execute, slices_of,
 };
-use cafe_pipeline::plan::{Sample, estimate, expand, keys};
+use cafe_pipeline::plan::{Sample, estimate, expand, explain, keys};
 use cafe_pipeline::stage::Cancel;
 
 use crate::cli::{Progress, RunArgs, RunCommand, RunOnly};
@@ -76,12 +76,26 @@ pub(super) async fn carry_out(project: &Project, options: RunOptions, args: &Run
     trust::check(&project.plan, args.allow_commands)?;
     let cancel = Cancel::default();
     signals::watch(cancel.clone())?;
+    if options.sample.is_none() && !matches!(args.progress, Progress::Json | Progress::None) {
+        warn_of_loss(project).await?;
+    }
     let nodes = expected(project, options.sample).await?;
     let shown = progress::show(args.progress, &nodes);
     let ran = execute(project, options, cancel, shown.sink.clone()).await;
     shown.end();
     project.catalog.close().await;
     Ok(ran?)
+}
+
+/// Says before it happens what the changes since the last run make of no use.
+async fn warn_of_loss(project: &Project) -> Result<(), Failure> {
+    let Some(last) = project.catalog.current_plan().await? else { return Ok(()) };
+    let found = explain(&project.plan, &last, &project.catalog.progress().await?);
+    for stale in &found.stale {
+        let (node, n_shards, took) = (&stale.node, count(stale.n_shards), duration(stale.wall_ms));
+        eprintln!("{node}: the settings changed; {n_shards} shards, which took {took}, are not used (plan --explain)");
+    }
+    Ok(())
 }
 
 /// The rows of each node, as far as they are known beforehand.

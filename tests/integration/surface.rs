@@ -74,6 +74,7 @@ fn plan_explains_what_a_change_costs_and_adopt_keeps_it() {
     let plan = project.cafe(&["plan", "--json"]).ends(0).stdout;
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
     assert_eq!(plan["nodes"].as_array().unwrap().len(), 8);
+    assert_eq!(plan["held_out"]["instruct"].as_array().unwrap().len(), 20);
     project.cafe(&["run"]).ends(0);
     assert_eq!(project.cafe(&["plan", "--explain"]).ends(0).stdout, "nothing changed since the last run\n");
     let dot = project.cafe(&["plan", "--dot"]).ends(0).stdout;
@@ -88,7 +89,12 @@ fn plan_explains_what_a_change_costs_and_adopt_keeps_it() {
     let ran = project.cafe(&["run", "--progress", "json"]).ends(0);
     assert!(!ran.stderr.contains("\"node\":\"measure\",\"shard_index\""), "scores were made again: {}", ran.stderr);
 
+    let ran = project.cafe(&["run", "--progress", "plain"]).ends(0);
+    assert!(!ran.stderr.contains("the settings changed"), "{}", ran.stderr);
     project.write("cafe.toml", manifest.replace("seed = 7", "seed = 8").as_bytes());
+    let said = project.cafe(&["run", "--progress", "plain"]).ends(0).stderr;
+    let first = said.lines().next().unwrap_or_default();
+    assert!(first.contains("the settings changed; ") && first.contains("shards, which took"), "{said}");
     project.cafe(&["plan", "--adopt", "measure", "--reason", "the seed plays no part in it"]).ends(0);
     project.write("cafe.toml", manifest.as_bytes());
     project.cafe(&["run"]).ends(0);

@@ -25,7 +25,7 @@ use super::written::written;
 use crate::{measure, tables};
 
 /// Raised when the same program and rows come to make other bytes.
-const OUTPUT_VERSION: u32 = 1;
+pub(super) const OUTPUT_VERSION: u32 = 1;
 
 /// Checks `config` and compiles it.
 pub(super) fn compile(config: CommandConfig, context: &CompileContext<'_>) -> Result<NodeDecl, Vec<ConfigIssue>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cafe_pipeline::digest::Digest;
 use cafe_pipeline::stage::{Bounds, CompileContext, ConfigIssue, NodeDecl, Read, Work};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::book::Book;
@@ -78,6 +79,38 @@ pub(super) fn compile(
         })),
     });
     Ok(nodes)
+}
+
+/// A prompt that is kept for evaluation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HeldOut {
+    /// Its family.
+    pub family: String,
+    /// The command form, `{class}` for the class.
+    pub instruction: String,
+    /// The caption form.
+    pub caption: String,
+}
+
+/// The prompts that `config` holds out, for reports and evaluation.
+///
+/// # Errors
+/// What is wrong with the files.
+pub fn held_out(config: &InstructConfig, context: &CompileContext<'_>) -> Result<Vec<HeldOut>, Vec<ConfigIssue>> {
+    let mut issues = Vec::new();
+    let (families, _) = read(config, "held_out", &config.held_out, context, &mut issues);
+    if !issues.is_empty() {
+        return Err(issues);
+    }
+    let prompts = families.into_iter().flat_map(|family| {
+        let Family { name, templates, .. } = family;
+        templates.into_iter().map(move |template| HeldOut {
+            family: name.clone(),
+            instruction: template.instruction,
+            caption: template.caption,
+        })
+    });
+    Ok(prompts.collect())
 }
 
 fn census(class_default: Option<String>) -> NodeDecl {

@@ -14,6 +14,7 @@ mod work;
 mod tests;
 
 use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, StageKind};
+pub use compile::{HeldOut, held_out};
 pub use config::{InstructConfig, Pairing};
 
 /// The stage kind.

@@ -174,3 +174,25 @@ fn joined_columns_reach_the_program() {
     let classes = column(&seen, "references.class", |value| value.get_str().map(ToOwned::to_owned));
     assert_eq!(classes, [Some("cat".to_owned()), Some("dog".to_owned()), None]);
 }
+
+/// A change here makes all users' shards stale: raise OUTPUT_VERSION, and write the new digest down.
+#[test]
+fn bytes_do_not_change_without_a_new_version() {
+    let project = Project::new();
+    let images = StructChunked::from_series(
+        "image".into(),
+        2,
+        [
+            BinaryChunked::from_slice("bytes".into(), &[b"x".as_slice(), b"y"]).into_series(),
+            Series::new("path".into(), ["x.png", "y.png"]),
+        ]
+        .iter(),
+    );
+    let pair = Column::new("pair_id".into(), ["p", "q"]);
+    project.prepare("ready.parquet", vec![pair.clone(), images.unwrap().into_column()]);
+    let config = json!({ "reads": "pairs", "writes": "candidates", "output": null });
+    let work = project.work(sh(COPY, config));
+    let mut outcome = work.process(&project.context(), &DataFrame::new_infer_height(vec![pair]).unwrap()).unwrap();
+    let bytes = frame::to_parquet(outcome.tables.get_mut("candidates").unwrap(), &[]).unwrap();
+    assert_eq!((super::super::compile::OUTPUT_VERSION, Digest::of(&bytes).to_hex().as_str()), (1, "9aa61ff2aa061c606b8cc008a87c11024708eb212da81ba13f13824764f5403f"));
+}
