@@ -194,5 +194,8 @@ fn bytes_do_not_change_without_a_new_version() {
     let work = project.work(sh(COPY, config));
     let mut outcome = work.process(&project.context(), &DataFrame::new_infer_height(vec![pair]).unwrap()).unwrap();
     let bytes = frame::to_parquet(outcome.tables.get_mut("candidates").unwrap(), &[]).unwrap();
-    assert_eq!((super::super::compile::OUTPUT_VERSION, Digest::of(&bytes).to_hex().as_str()), (1, "9aa61ff2aa061c606b8cc008a87c11024708eb212da81ba13f13824764f5403f"));
+    assert_eq!(
+        (super::super::compile::OUTPUT_VERSION, Digest::of(&bytes).to_hex().as_str()),
+        (1, "9aa61ff2aa061c606b8cc008a87c11024708eb212da81ba13f13824764f5403f")
+    );
 }
