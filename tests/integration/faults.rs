@@ -2,7 +2,7 @@
 
 use cafe_pipeline::digest::Digest;
 
-use crate::support::program::{Project, Ran};
+use crate::support::program::{PROGRAM, Project, Ran};
 
 /// Many pictures made of one: a PNG with a comment of its own.
 fn pictures(project: &Project, n: usize, broken: &[usize]) {
@@ -98,6 +98,24 @@ fn a_row_that_aborts() {
 #[test]
 fn a_row_that_is_killed_for_its_memory() {
     check("kill", "out_of_memory", "", true);
+}
+
+/// It allocates until the system says no: here at 3 GB, so that the machine of the test is not the one that gives in.
+#[test]
+fn a_row_that_eats_the_memory() {
+    let project = Project::new(&manifest(20, ""));
+    pictures(&project, 20, &[]);
+    let limited = || {
+        let script = format!("ulimit -v 3000000; exec '{PROGRAM}' run --progress plain --workers 1");
+        let mut command = std::process::Command::new("/bin/sh");
+        command.args(["-c", &script]).current_dir(project.dir.path()).env("CAFE_FAIL", "row=exhaust@#7");
+        Ran::from(command.env("XDG_STATE_HOME", project.path("state")).output().unwrap())
+    };
+    let ended = (0..20).map(|_| limited()).find(|ran| ran.code.is_some()).unwrap();
+    assert_eq!(ended.code, Some(4), "{}", ended.stderr);
+    let found = quarantine(&project);
+    assert!(found.contains(&"collect.scan 00/00007.bmp out_of_memory".to_owned()), "{found:?}");
+    project.cafe(&["audit", "--verify"]).ends(0);
 }
 
 #[test]
