@@ -64,7 +64,7 @@ pub async fn an_opening_waits_for_all_and_opens(place: &impl Place) {
     let opened = hands.claim(&["dedup", "score"], 10).await;
     assert_eq!(indexes(&opened), [0, 1, 2]);
     assert_eq!(opened[1].slice, Some(slice(1)));
-    assert_eq!(opened[1].inputs, item.inputs, "a shard behind a barrier reads what its opening read");
+    assert!(opened[1].inputs.is_empty(), "along an edge that maps `same`, the listing says it all");
     hands.commit(&opened[1], "x").await;
     let score = hands.claim_one("score").await;
     assert_eq!((score.key.shard_index, score.inputs.len()), (1, 1));

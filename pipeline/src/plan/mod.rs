@@ -26,7 +26,7 @@ pub use show::to_dot;
 use crate::catalog::{NodeEdge, PlanRecord};
 use crate::digest::{Fingerprint, Hasher, Seed};
 use crate::manifest::{Manifest, StageSettings};
-use crate::stage::{Mapping, NodeDecl};
+use crate::stage::{Bounds, Mapping, NodeDecl};
 
 /// A validated, compiled manifest.
 #[derive(Clone, Debug)]
@@ -140,18 +140,20 @@ impl Plan {
     pub fn edges(&self) -> Vec<NodeEdge> {
         let mut edges: Vec<NodeEdge> = Vec::new();
         for node in &self.nodes {
+            // Where the listing says it all, its shards need not be given all shards upstream, each of them.
+            let is_complete = matches!(&node.decl.bounds, Bounds::Barrier(lister) if lister.is_complete());
             for read in &node.reads {
+                let mapping = if is_complete { Mapping::Same } else { read.mapping };
                 for from in &read.from {
-                    let same = |edge: &&mut NodeEdge| {
-                        edge.from == *from && edge.to == node.name && edge.mapping == read.mapping
-                    };
+                    let same =
+                        |edge: &&mut NodeEdge| edge.from == *from && edge.to == node.name && edge.mapping == mapping;
                     match edges.iter_mut().find(same) {
                         Some(edge) => edge.tables.push(read.table.clone()),
                         None => edges.push(NodeEdge {
                             from: from.clone(),
                             to: node.name.clone(),
                             tables: vec![read.table.clone()],
-                            mapping: read.mapping,
+                            mapping,
                         }),
                     }
                 }

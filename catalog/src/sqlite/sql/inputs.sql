@@ -1,4 +1,5 @@
--- The files that shards (?1, JSON) read; those of a barrier node read what its opening item read. A table read along two
+-- The files that shards (?1, JSON) read; those of a barrier node read what its opening item read
+-- along edges that map all. A table read along two
 -- edges comes once.
 SELECT DISTINCT wanted.reader_id, input.shard_id, input.node, input.shard_index,
     shard_files.table_name, shard_files.path, shard_files.digest, shard_files.n_bytes, shard_files.n_rows
@@ -11,6 +12,7 @@ FROM (
     FROM json_each(?1) AS reader
     CROSS JOIN edges AS opening ON opening.shard_id = reader.value AND opening.edge_id = 0
     CROSS JOIN edges AS behind ON behind.shard_id = opening.input_shard_id
+    CROSS JOIN node_edges ON node_edges.edge_id = behind.edge_id AND node_edges.mapping = 'all'
 ) AS wanted
 CROSS JOIN shards AS input ON input.shard_id = wanted.input_shard_id AND input.shard_index >= 0
 CROSS JOIN edge_tables ON edge_tables.edge_id = wanted.edge_id

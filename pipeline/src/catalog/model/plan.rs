@@ -54,7 +54,8 @@ pub struct ShardRow {
 
 /// Shards of `to` wait for shards of `from`: shard k for shard k, or each for all (an [`OPENING`](super::OPENING) item of `from` counts
 /// among all, and is not part of `Same`). The opening item of `to`, if it has one, waits for all of `from` whatever the
-/// mapping; the other shards of a barrier node wait for that opening item and for nothing else, and read what it read.
+/// mapping; the other shards of a barrier node wait for that opening item and for nothing else, and read what it read along
+/// edges that map all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeEdge {
     /// The node read.
