@@ -1,0 +1,19 @@
+//! The models of CAFE (arXiv 2312.03045), for inference and training: tensors in, tensors out.
+//!
+//! An image flows through it like this: [`picture`] makes pixels of it, [`encoder`] turns pixels into E(x) and F(x),
+//! [`unet`] denoises latents under both, guided by [`noise`], and [`vae`] turns latents back into pixels.
+//! [`train`] fits the UNet to pairs (Eq. 3). [`cafe`] composes all of it.
+//!
+//! Nothing here draws random numbers of its own: noise is an argument, made from seeds by [`noise`].
+//! Nothing here knows of SQL, HTTP, or the pipeline.
+
+pub mod error;
+pub mod layer;
+pub mod op;
+pub mod weights;
+
+#[cfg(test)]
+mod golden;
+
+pub use candle_core::{DType, Device, Tensor};
+pub use error::{EngineError, Result};

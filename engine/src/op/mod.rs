@@ -1,0 +1,43 @@
+//! Operations that candle has not, has slow, or has with a wrong gradient.
+//!
+//! Each has a fused form for the CPU and one composed of candle's differentiable operations, for every other device.
+//! [`is_fused`] chooses. Both have gradients; a test compares them.
+
+pub mod activation;
+pub mod attention;
+pub mod conv;
+pub mod linear;
+pub mod norm;
+pub mod upsample;
+
+use std::cell::Cell;
+
+use candle_core::{DType, Tensor};
+
+pub use activation::{gelu, quick_gelu, silu};
+pub use attention::attention;
+pub use conv::conv2d;
+pub use linear::linear;
+pub use norm::{group_norm, group_norm_silu, layer_norm};
+pub use upsample::upsample_nearest_2x;
+
+thread_local! {
+    static COMPOSED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether `x` is taken by the fused form: it is on the CPU, and in f32.
+pub(crate) fn is_fused(x: &Tensor) -> bool {
+    x.device().is_cpu() && x.dtype() == DType::F32 && !COMPOSED.get()
+}
+
+/// Runs `work` with the composed forms, on this thread: what other devices run.
+pub fn composed<T>(work: impl FnOnce() -> T) -> T {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            COMPOSED.set(self.0);
+        }
+    }
+    let _restore = Restore(COMPOSED.replace(true));
+    work()
+}

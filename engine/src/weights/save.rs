@@ -1,0 +1,58 @@
+//! Writing weights, with what is known of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use candle_core::Tensor;
+use serde::Deserialize;
+
+use super::WeightsError;
+
+/// Facts that travel in the header of a safetensors file: strings by name.
+pub type Metadata = BTreeMap<String, String>;
+
+/// The format's own limit.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// What is read of the header; the crate's own reader wants the whole file.
+#[derive(Deserialize)]
+struct Header {
+    #[serde(default, rename = "__metadata__")]
+    metadata: Metadata,
+}
+
+/// Writes `tensors` to the file `path`, through a temporary file beside it: a file of that name is whole.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn save(tensors: &BTreeMap<String, Tensor>, metadata: &Metadata, path: &Path) -> Result<(), WeightsError> {
+    let unwritable = |reason: String| WeightsError::Unwritable { file: path.into(), reason };
+    let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
+    let tensors: Vec<(&String, &Tensor)> = tensors.iter().collect();
+    let temporary = path.with_extension("safetensors.tmp");
+    safetensors::serialize_to_file(tensors, Some(metadata), &temporary)
+        .map_err(|error| unwritable(error.to_string()))?;
+    File::open(&temporary).and_then(|file| file.sync_all()).map_err(|error| unwritable(error.to_string()))?;
+    std::fs::rename(&temporary, path).map_err(|error| unwritable(error.to_string()))
+}
+
+/// Reads the header's facts of the safetensors file `path`; none is an empty map.
+///
+/// # Errors
+/// When the file cannot be read as safetensors.
+pub fn read_metadata(path: &Path) -> Result<Metadata, WeightsError> {
+    let unreadable = |reason: String| WeightsError::Unreadable { file: path.into(), reason };
+    let mut file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|error| unreadable(error.to_string()))?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER_BYTES {
+        return Err(unreadable(format!("its header claims {length} bytes")));
+    }
+    let mut header = Vec::new();
+    file.take(length).read_to_end(&mut header).map_err(|error| unreadable(error.to_string()))?;
+    let header: Header = serde_json::from_slice(&header).map_err(|error| unreadable(error.to_string()))?;
+    Ok(header.metadata)
+}
