@@ -6,6 +6,7 @@
 pub mod activation;
 pub mod attention;
 pub mod conv;
+pub mod layout;
 pub mod linear;
 pub mod norm;
 pub mod upsample;
@@ -14,9 +15,10 @@ use std::cell::Cell;
 
 use candle_core::{DType, Tensor};
 
-pub use activation::{gelu, quick_gelu, silu};
+pub use activation::{geglu, gelu, quick_gelu, silu};
 pub use attention::attention;
 pub use conv::conv2d;
+pub use layout::{channels_first, channels_last};
 pub use linear::linear;
 pub use norm::{group_norm, group_norm_silu, layer_norm};
 pub use upsample::upsample_nearest_2x;
