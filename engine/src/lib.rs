@@ -8,9 +8,11 @@
 //! Nothing here knows of SQL, HTTP, or the pipeline.
 
 pub mod block;
+pub mod config;
 pub mod error;
 pub mod layer;
 pub mod op;
+pub mod unet;
 pub mod weights;
 
 #[cfg(test)]

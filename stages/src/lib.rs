@@ -13,3 +13,4 @@ mod source;
 pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod training_pairs;

@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use super::conditioning::Context;
 use super::config::{DownBlockType, UNetConfig, UpBlockType};
 use super::transformer::Transformer2D;
-use crate::block::{Downsample2D, ResnetBlock2D, Upsample2D};
+use crate::block::{Downsample2D, DownsamplePadding, ResnetBlock2D, ResnetShape, Upsample2D};
 
 /// One resolution on the way down: residual blocks, each with attention or not, then a halving.
 #[derive(Clone, Debug)]
@@ -66,7 +66,14 @@ impl Layer {
 }
 
 fn resnet((n_in, n_out): (usize, usize), config: &UNetConfig, weights: &VarBuilder<'_>) -> Result<ResnetBlock2D> {
-    ResnetBlock2D::new(n_in, n_out, Some(config.time_embedding_dim()), config.norm_num_groups, config.norm_eps, weights)
+    let shape = ResnetShape {
+        n_in,
+        n_out,
+        n_groups: config.norm_num_groups,
+        eps: config.norm_eps,
+        n_time: Some(config.time_embedding_dim()),
+    };
+    ResnetBlock2D::new(shape, weights)
 }
 
 fn channels(config: &UNetConfig, resolution: usize) -> usize {
@@ -74,7 +81,12 @@ fn channels(config: &UNetConfig, resolution: usize) -> usize {
 }
 
 impl DownBlock {
-    pub(super) fn new(kind: DownBlockType, resolution: usize, config: &UNetConfig, weights: &VarBuilder<'_>) -> Result<Self> {
+    pub(super) fn new(
+        kind: DownBlockType,
+        resolution: usize,
+        config: &UNetConfig,
+        weights: &VarBuilder<'_>,
+    ) -> Result<Self> {
         let n_out = channels(config, resolution);
         let n_before = channels(config, resolution.saturating_sub(1));
         let has_attention = kind == DownBlockType::CrossAttnDownBlock2D;
@@ -85,13 +97,22 @@ impl DownBlock {
             })
             .collect::<Result<_>>()?;
         let is_last = resolution + 1 == config.block_out_channels.len();
-        let downsampler =
-            if is_last { None } else { Some(Downsample2D::new(n_out, 1, &weights.pp("downsamplers.0"))?) };
+        let downsampler = if is_last {
+            None
+        } else {
+            Some(Downsample2D::new(n_out, DownsamplePadding::AllSides, &weights.pp("downsamplers.0"))?)
+        };
         Ok(Self { layers, downsampler })
     }
 
     /// Leaves each intermediate result in `skips`, for the way up.
-    pub(super) fn forward(&self, x: Tensor, time: &Tensor, context: &Context, skips: &mut Vec<Tensor>) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        x: Tensor,
+        time: &Tensor,
+        context: &Context,
+        skips: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
         let mut x = x;
         for layer in &self.layers {
             x = layer.forward(&x, time, context)?;
@@ -135,13 +156,18 @@ impl UpBlock {
                 Layer::new((n_from + n_skip, n_out), layer, (resolution, has_attention), config, weights)
             })
             .collect::<Result<_>>()?;
-        let upsampler =
-            if resolution == 0 { None } else { Some(Upsample2D::new(n_out, &weights.pp("upsamplers.0"))?) };
+        let upsampler = if resolution == 0 { None } else { Some(Upsample2D::new(n_out, &weights.pp("upsamplers.0"))?) };
         Ok(Self { layers, upsampler })
     }
 
     /// Takes its part of `skips` from the end.
-    pub(super) fn forward(&self, x: Tensor, time: &Tensor, context: &Context, skips: &mut Vec<Tensor>) -> Result<Tensor> {
+    pub(super) fn forward(
+        &self,
+        x: Tensor,
+        time: &Tensor,
+        context: &Context,
+        skips: &mut Vec<Tensor>,
+    ) -> Result<Tensor> {
         let mut x = x;
         for layer in &self.layers {
             let Some(skip) = skips.pop() else { candle_core::bail!("the way down left too little for the way up") };

@@ -143,7 +143,9 @@ impl UNetConfig {
         if n_blocks == 0 || n_blocks > 16 {
             return Err(format!("block_out_channels has {n_blocks} entries: 1 to 16 are possible"));
         }
-        for (key, found) in [("down_block_types", self.down_block_types.len()), ("up_block_types", self.up_block_types.len())] {
+        for (key, found) in
+            [("down_block_types", self.down_block_types.len()), ("up_block_types", self.up_block_types.len())]
+        {
             if found != n_blocks {
                 return Err(format!("{key} has {found} entries, block_out_channels {n_blocks}: they must be as many"));
             }
@@ -159,11 +161,15 @@ impl UNetConfig {
         for (index, channels) in self.block_out_channels.iter().enumerate() {
             let n_heads = self.attention_head_dim.at(index);
             if *channels == 0 || channels % 2 != 0 || channels % n_heads != 0 {
-                return Err(format!("block_out_channels[{index}] is {channels}: not an even multiple of its {n_heads} heads"));
+                return Err(format!(
+                    "block_out_channels[{index}] is {channels}: not an even multiple of its {n_heads} heads"
+                ));
             }
             if self.norm_num_groups == 0 || channels % self.norm_num_groups != 0 {
                 let groups = self.norm_num_groups;
-                return Err(format!("block_out_channels[{index}] is {channels}: not a multiple of norm_num_groups, {groups}"));
+                return Err(format!(
+                    "block_out_channels[{index}] is {channels}: not a multiple of norm_num_groups, {groups}"
+                ));
             }
         }
         if self.layers_per_block == 0 || self.in_channels == 0 || self.out_channels == 0 {
@@ -210,7 +216,8 @@ fn refuse_unsupported(raw: &Value) -> std::result::Result<(), String> {
         ("time_embedding_type", Value::from("positional")),
         ("timestep_post_act", Value::Null),
     ];
-    let same = |found: &Value, only: &Value| found == only || (found.as_f64().is_some() && found.as_f64() == only.as_f64());
+    let same =
+        |found: &Value, only: &Value| found == only || (found.as_f64().is_some() && found.as_f64() == only.as_f64());
     for (key, only) in supported {
         match raw.get(key) {
             None | Some(Value::Null) => {}

@@ -30,7 +30,7 @@ impl Projections {
     /// Of the tensors.
     pub fn orthogonal(config: &UNetConfig, cafe: &CafeConfig, scale: f64, noise: &Noise) -> Result<Self> {
         let make = |purpose: &str, width: usize| -> Result<Tensor> {
-            Ok((orthogonal(config.cross_attention_dim, width, &noise.child(purpose))? * scale)?)
+            Ok((orthogonal(config.cross_attention_dim, width, &noise.of(purpose))? * scale)?)
         };
         Ok(Self { clip: make("clip", cafe.clip_dim)?, dino: make("dino", cafe.dino_dim)? })
     }
@@ -144,7 +144,7 @@ pub fn from_base(
 fn clip_tokens(cafe: &CafeConfig, noise: &Noise) -> Result<Vec<(String, Tensor)>> {
     let CafeConfig { clip_dim, n_clip_tokens, .. } = *cafe;
     let rotations = (0..n_clip_tokens)
-        .map(|index| orthogonal(clip_dim, clip_dim, &noise.child(&format!("clip_tokens/{index}"))))
+        .map(|index| orthogonal(clip_dim, clip_dim, &noise.of(&format!("clip_tokens/{index}"))))
         .collect::<Result<Vec<_>>>()?;
     let zeros = |n: usize| Tensor::zeros(n, DType::F32, &Device::Cpu);
     Ok(vec![
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn ridge_recovers_a_linear_map() {
         let noise = Noise::new(1);
-        let features = noise.child("x").normal(&[200, 7], &Device::Cpu).unwrap();
-        let map = noise.child("p").normal(&[3, 7], &Device::Cpu).unwrap();
+        let features = noise.of("x").normal(&[200, 7], &Device::Cpu).unwrap();
+        let map = noise.of("p").normal(&[3, 7], &Device::Cpu).unwrap();
         let targets = features.matmul(&map.t().unwrap()).unwrap();
         assert_close("P", &ridge(&features, &targets, 1e-9).unwrap(), &map, 1e-5);
         // A great penalty leaves nothing.

@@ -8,7 +8,7 @@ mod attention;
 mod blocks;
 mod conditioning;
 mod config;
-pub mod init;
+// pub mod init;
 mod time;
 mod trainable;
 mod transformer;
@@ -83,12 +83,16 @@ impl UNet {
             Some(cafe) => Some(ClipTokens::new(cafe, &weights.pp("clip_tokens"))?),
             None => None,
         };
-        let down_blocks = config.down_block_types.iter().enumerate().map(|(index, kind)| {
-            DownBlock::new(*kind, index, &config, &weights.pp("down_blocks").pp(index))
-        });
-        let up_blocks = config.up_block_types.iter().enumerate().map(|(index, kind)| {
-            UpBlock::new(*kind, index, &config, &weights.pp("up_blocks").pp(index))
-        });
+        let down_blocks = config
+            .down_block_types
+            .iter()
+            .enumerate()
+            .map(|(index, kind)| DownBlock::new(*kind, index, &config, &weights.pp("down_blocks").pp(index)));
+        let up_blocks = config
+            .up_block_types
+            .iter()
+            .enumerate()
+            .map(|(index, kind)| UpBlock::new(*kind, index, &config, &weights.pp("up_blocks").pp(index)));
         Ok(Self {
             conv_in: Conv2d::new(config.in_channels, first, 3, (1, 1), &weights.pp("conv_in"))?,
             time_embedding: TimestepEmbedding::new(&config, &weights.pp("time_embedding"))?,
@@ -96,7 +100,12 @@ impl UNet {
             down_blocks: down_blocks.collect::<candle_core::Result<_>>()?,
             mid_block: MidBlock::new(&config, &weights.pp("mid_block"))?,
             up_blocks: up_blocks.collect::<candle_core::Result<_>>()?,
-            conv_norm_out: GroupNorm::new(config.norm_num_groups, first, config.norm_eps, &weights.pp("conv_norm_out"))?,
+            conv_norm_out: GroupNorm::new(
+                config.norm_num_groups,
+                first,
+                config.norm_eps,
+                &weights.pp("conv_norm_out"),
+            )?,
             conv_out: Conv2d::new(first, config.out_channels, 3, (1, 1), &weights.pp("conv_out"))?,
             config,
         })
@@ -144,7 +153,10 @@ impl UNet {
             candle_core::bail!("latents are {height}×{width}: this UNet takes multiples of {multiple}");
         }
         if timesteps.dims() != [batch] {
-            candle_core::bail!("timesteps have shape {:?}: one for each of the {batch} rows is wanted", timesteps.dims());
+            candle_core::bail!(
+                "timesteps have shape {:?}: one for each of the {batch} rows is wanted",
+                timesteps.dims()
+            );
         }
         Ok(())
     }
@@ -155,8 +167,12 @@ impl UNet {
             (Conditioning::Cafe(CafeConditioning { clip, dino }), Some(clip_tokens)) => {
                 Ok(Context::Cafe { clip_tokens: clip_tokens.forward(clip)?, dino_tokens: dino.clone() })
             }
-            (Conditioning::Text(_), Some(_)) => candle_core::bail!("this UNet has CAFE's conditions, and was given text"),
-            (Conditioning::Cafe(_), None) => candle_core::bail!("this UNet is conditioned on text, and was given CAFE's conditions"),
+            (Conditioning::Text(_), Some(_)) => {
+                candle_core::bail!("this UNet has CAFE's conditions, and was given text")
+            }
+            (Conditioning::Cafe(_), None) => {
+                candle_core::bail!("this UNet is conditioned on text, and was given CAFE's conditions")
+            }
         }
     }
 }

@@ -14,9 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use labels::{Labels, records};
-#[cfg(test)]
-pub(crate) use parquet::image_bytes;
-pub(crate) use parquet::is_image;
+pub(crate) use parquet::{image_bytes, is_image, version};
 
 use crate::picture::{Fault, Limits, check_size};
 

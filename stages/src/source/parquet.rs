@@ -51,7 +51,7 @@ pub(super) fn list(
 
 /// The column read, and a digest of the end of the file: the footer there has the sizes and places of all pages, so that
 /// another file with as many rows is told from this one without reading it.
-fn version(mut file: File, image: &str) -> std::io::Result<String> {
+pub(crate) fn version(mut file: File, image: &str) -> std::io::Result<String> {
     const TAIL_BYTES: u64 = 1 << 20;
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;

@@ -1,0 +1,76 @@
+//! A model family: a folder of folders in Hugging Face layout, named by what they are for.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{EngineError, Result};
+use crate::unet::UNetConfig;
+
+/// A folder of models that belong together.
+#[derive(Clone, Debug)]
+pub struct Family {
+    folder: PathBuf,
+}
+
+/// What a model of a family is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// F: CLIP, whose image embedding is CAFE's first condition.
+    ClipCondition,
+    /// E: DINOv2, whose tokens are CAFE's second condition.
+    DinoCondition,
+    /// The base model: `unet`, `vae`, `text_encoder`, `tokenizer`, `scheduler`.
+    TextToImage,
+    /// G, with CAFE's conditions.
+    CafeUNet,
+}
+
+impl Role {
+    /// The name of its folder.
+    #[must_use]
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::ClipCondition => "clip_condition",
+            Self::DinoCondition => "dino_condition",
+            Self::TextToImage => "text_to_image",
+            Self::CafeUNet => "cafe_unet",
+        }
+    }
+}
+
+impl Family {
+    /// The family in `folder`.
+    ///
+    /// # Errors
+    /// When there is no such folder.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let is_folder = folder.metadata().map_err(|error| EngineError::io(folder, error))?.is_dir();
+        if !is_folder {
+            return Err(EngineError::config(folder, "is not a folder: a model family is a folder with one folder for each role"));
+        }
+        Ok(Self { folder: folder.into() })
+    }
+
+    /// Where the model for `role` is.
+    #[must_use]
+    pub fn folder(&self, role: Role) -> PathBuf {
+        self.folder.join(role.folder())
+    }
+
+    /// Checks that the UNet in `cafe_unet` takes what E and F of this family make.
+    pub(super) fn check_conditions(&self, config: &UNetConfig, clip_dim: usize, dino_dim: usize) -> Result<()> {
+        let path = self.folder(Role::CafeUNet).join("config.json");
+        let Some(cafe) = &config.cafe else {
+            return Err(EngineError::config(path, "has no `cafe`: it is conditioned on text, and cannot take E(x) and F(x)"));
+        };
+        for (key, wanted, role, made) in [
+            ("clip_dim", cafe.clip_dim, Role::ClipCondition, clip_dim),
+            ("dino_dim", cafe.dino_dim, Role::DinoCondition, dino_dim),
+        ] {
+            if wanted != made {
+                let message = format!("cafe.{key} is {wanted}, and {} makes {made}: they are not of one family", role.folder());
+                return Err(EngineError::config(path, message));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! The composition: G(E(x), αF(w) + (1−α)F(x)) (Eq. 4), G(E(x), F(w)), and text-to-image by the base model.
+
+mod family;
+mod sample;
+mod text_to_image;
+
+use candle_core::{Device, Tensor};
+use image::RgbImage;
+
+use self::sample::{Guided, sample};
+use crate::encoder::{ClipImageEncoder, DinoEncoder};
+use crate::error::{EngineError, Result};
+use crate::noise::{DdimScheduler, Guidance, Noise, NoiseConfig};
+use crate::picture::{self, ImageProcessor};
+use crate::unet::{CafeConditioning, UNet, UNetConfig};
+use crate::vae::{LatentDistribution, Vae};
+
+pub use self::family::{Family, Role};
+pub use self::sample::{OnStep, SamplerSettings};
+pub use self::text_to_image::TextToImage;
+
+/// E and F, with what they want of pixels: what CAFE sees of images.
+pub struct ImageEncoders {
+    clip: ClipImageEncoder,
+    clip_processor: ImageProcessor,
+    dino: DinoEncoder,
+    dino_processor: ImageProcessor,
+    device: Device,
+}
+
+impl ImageEncoders {
+    /// Loads `clip_condition` and `dino_condition` of `family`.
+    ///
+    /// # Errors
+    /// When one is missing, or its weights do not fit its config.
+    pub fn load(family: &Family, device: &Device) -> Result<Self> {
+        let (clip, dino) = (family.folder(Role::ClipCondition), family.folder(Role::DinoCondition));
+        let (clip_encoder, dino_encoder) = (ClipImageEncoder::load(&clip, device)?, DinoEncoder::load(&dino, device)?);
+        let clip_processor = ImageProcessor::load(&clip, || ImageProcessor::clip(clip_encoder.image_size()))?;
+        let dino_processor = ImageProcessor::load(&dino, || ImageProcessor::dino(dino_encoder.image_size()))?;
+        Ok(Self { clip: clip_encoder, clip_processor, dino: dino_encoder, dino_processor, device: device.clone() })
+    }
+
+    /// F of each image, not normalised: (B, D_clip).
+    ///
+    /// # Errors
+    /// Of the tensors.
+    pub fn clip(&self, images: &[RgbImage]) -> Result<Tensor> {
+        self.clip.forward(&self.clip_processor.batch(images, &self.device)?)
+    }
+
+    /// E of each image, class token and patches: (B, 1 + N, D_dino).
+    ///
+    /// # Errors
+    /// Of the tensors.
+    pub fn dino(&self, images: &[RgbImage]) -> Result<Tensor> {
+        self.dino.forward(&self.dino_processor.batch(images, &self.device)?)
+    }
+}
+
+/// Eq. 4's condition, α·F(w) + (1−α)·F(x), of raw embeddings (B, D_clip); `alpha` is in [0, 1].
+///
+/// # Errors
+/// When α is out of range, or shapes differ.
+pub fn mix(clip_w: &Tensor, clip_x: &Tensor, alpha: f64) -> Result<Tensor> {
+    if !(0.0..=1.0).contains(&alpha) {
+        return Err(EngineError::argument(format!("alpha is {alpha}: it must be between 0 and 1")));
+    }
+    Ok(((clip_w * alpha)? + (clip_x * (1.0 - alpha))?)?)
+}
+
+/// The CAFE model without its language half: images in, images out.
+pub struct CafeEngine {
+    encoders: ImageEncoders,
+    unet: UNet,
+    vae: Vae,
+    noise_scheduler: NoiseConfig,
+    device: Device,
+}
+
+impl CafeEngine {
+    /// Loads encoders, `cafe_unet`, and the base model's VAE and noise scheduler of `family`.
+    ///
+    /// # Errors
+    /// When one is missing, does not fit its config, or the UNet's conditions are not what the encoders make.
+    pub fn load(family: &Family, device: &Device) -> Result<Self> {
+        let encoders = ImageEncoders::load(family, device)?;
+        let unet = UNet::load(&family.folder(Role::CafeUNet), device)?;
+        family.check_conditions(unet.config(), encoders.clip.width(), encoders.dino.width())?;
+        let base = family.folder(Role::TextToImage);
+        Ok(Self {
+            encoders,
+            unet,
+            vae: Vae::load(&base.join("vae"), device)?,
+            noise_scheduler: NoiseConfig::read(&base.join("scheduler").join("scheduler_config.json"))?,
+            device: device.clone(),
+        })
+    }
+
+    /// E and F.
+    #[must_use]
+    pub fn encoders(&self) -> &ImageEncoders {
+        &self.encoders
+    }
+
+    /// E(x) and F(w) mixed with F(x) (Eq. 4), of one reference and one w each. With α = 1 that is G(E(x), F(w)).
+    ///
+    /// # Errors
+    /// When α is out of range, there are not as many `donors` as `references`, or of the tensors.
+    pub fn conditions(&self, references: &[RgbImage], donors: &[RgbImage], alpha: f64) -> Result<CafeConditioning> {
+        if references.len() != donors.len() || references.is_empty() {
+            let (n_references, n_donors) = (references.len(), donors.len());
+            return Err(EngineError::argument(format!("{n_references} references and {n_donors} images w: pairs are wanted")));
+        }
+        let clip = mix(&self.encoders.clip(donors)?, &self.encoders.clip(references)?, alpha)?;
+        Ok(CafeConditioning { clip, dino: self.encoders.dino(references)? })
+    }
+
+    /// G: an image for each row of `conditions`, from the noise of its own seed: the same whatever the batch.
+    ///
+    /// # Errors
+    /// When there are not as many seeds as rows, the size does not suit the UNet, or of the tensors.
+    pub fn generate(
+        &self,
+        conditions: &CafeConditioning,
+        seeds: &[u64],
+        guidance: &Guidance,
+        settings: &SamplerSettings,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<RgbImage>> {
+        let n_rows = conditions.clip.dim(0)?;
+        if seeds.len() != n_rows {
+            return Err(EngineError::argument(format!("{} seeds for {n_rows} images", seeds.len())));
+        }
+        let guided = Guided::cafe(&self.unet, conditions, guidance)?;
+        let rows: Vec<Noise> = seeds.iter().map(|seed| Noise::new(*seed)).collect();
+        let painter = Painter { vae: &self.vae, noise_scheduler: &self.noise_scheduler, device: &self.device };
+        painter.paint(&guided, settings, &rows, on_step)
+    }
+
+    /// VAE latents of `images` (B, C, H, W), resized and cropped to `size_px` (height, width).
+    ///
+    /// # Errors
+    /// Of the tensors.
+    pub fn encode_latents(&self, images: &[RgbImage], size_px: (usize, usize)) -> Result<LatentDistribution> {
+        self.vae.encode(&picture::to_pixels(images, size_px, &self.device)?)
+    }
+}
+
+/// From guided noise to pixels: what CAFE and the base model share.
+struct Painter<'a> {
+    vae: &'a Vae,
+    noise_scheduler: &'a NoiseConfig,
+    device: &'a Device,
+}
+
+impl Painter<'_> {
+    fn paint(
+        &self,
+        guided: &Guided<'_>,
+        settings: &SamplerSettings,
+        rows: &[Noise],
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<RgbImage>> {
+        let [height, width] = self.latent_size(guided.unet.config(), settings)?;
+        let scheduler = DdimScheduler::new(self.noise_scheduler, settings.n_steps, settings.eta)?;
+        let shape = [guided.unet.config().in_channels, height, width];
+        let latents = sample(guided, &scheduler, shape, rows, self.device, on_step)?;
+        picture::from_pixels(&self.vae.decode(&self.vae.unscale(&latents)?)?)
+    }
+
+    /// Height and width of the latents.
+    fn latent_size(&self, config: &UNetConfig, settings: &SamplerSettings) -> Result<[usize; 2]> {
+        let factor = self.vae.downscale_factor();
+        let default = config.sample_size.map(|size| (size * factor, size * factor));
+        let Some((height, width)) = settings.size_px.or(default) else {
+            return Err(EngineError::argument("the UNet's config has no sample_size: say the size of the image"));
+        };
+        let multiple = factor * config.latent_multiple();
+        if height == 0 || width == 0 || height % multiple != 0 || width % multiple != 0 {
+            return Err(EngineError::argument(format!("an image of {height}×{width} px: this model makes multiples of {multiple}")));
+        }
+        Ok([height / factor, width / factor])
+    }
+}

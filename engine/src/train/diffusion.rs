@@ -1,0 +1,73 @@
+//! Eq. 3: the UNet learns to predict the noise in x~, given E(x) and F(x~).
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::error::Result;
+use crate::noise::{DdpmScheduler, Noise};
+use crate::unet::{CafeConditioning, Conditioning, UNet};
+
+/// What one step of Eq. 3 trains on.
+#[derive(Clone, Debug)]
+pub struct DiffusionBatch {
+    /// Latents of x~, scaled: (B, C, H, W).
+    pub latents: Tensor,
+    /// F(x~) and E(x).
+    pub conditions: CafeConditioning,
+}
+
+/// What is drawn for a batch: all of the step's randomness.
+#[derive(Clone, Debug)]
+pub struct DiffusionDraw {
+    /// Gaussian, (B, C, H, W).
+    pub noise: Tensor,
+    /// One for each of the B rows.
+    pub timesteps: Vec<u32>,
+    /// 0 where F(x~) is dropped, else 1: (B).
+    pub keep_clip: Tensor,
+    /// 0 where E(x) is dropped, else 1: (B).
+    pub keep_dino: Tensor,
+}
+
+impl DiffusionDraw {
+    /// Draws for a batch whose latents have `shape` (B, C, H, W): timesteps below `n_timesteps`, and each condition
+    /// dropped on its own with probability `drop_probability` (0.1 in the paper).
+    ///
+    /// # Errors
+    /// When the probability is none.
+    pub fn new(shape: &[usize], n_timesteps: u32, drop_probability: f64, noise: &Noise, device: &Device) -> Result<Self> {
+        let batch = shape.first().copied().unwrap_or_default();
+        let keep = |purpose: &str| -> Result<Tensor> {
+            let kept = noise.of(purpose).bernoulli(batch, 1.0 - drop_probability);
+            let kept: Vec<f32> = kept.into_iter().map(|is_kept| if is_kept { 1.0 } else { 0.0 }).collect();
+            Ok(Tensor::new(kept, device)?)
+        };
+        Ok(Self {
+            noise: noise.of("noise").normal(shape, device)?,
+            timesteps: noise.of("timesteps").integers(batch, n_timesteps),
+            keep_clip: keep("keep_clip")?,
+            keep_dino: keep("keep_dino")?,
+        })
+    }
+}
+
+/// The loss of Eq. 3, a scalar: the mean square of predicted − true noise, or velocity where the noise scheduler says so.
+///
+/// # Errors
+/// When shapes do not fit, or of the tensors.
+pub fn diffusion_loss(
+    unet: &UNet,
+    scheduler: &DdpmScheduler,
+    batch: &DiffusionBatch,
+    draw: &DiffusionDraw,
+) -> Result<Tensor> {
+    let noisy = scheduler.add_noise(&batch.latents, &draw.noise, &draw.timesteps)?;
+    let target = scheduler.target(&batch.latents, &draw.noise, &draw.timesteps)?;
+    let conditions = batch.conditions.kept(&draw.keep_clip, &draw.keep_dino)?;
+    let timesteps = Tensor::new(draw.timesteps.as_slice(), noisy.device())?;
+    let predicted = unet.forward(&noisy, &timesteps, &Conditioning::Cafe(conditions))?;
+    Ok((predicted - target)?.sqr()?.to_dtype(DType::F32)?.mean_all()?)
+}
+
+#[cfg(test)]
+#[path = "diffusion_tests.rs"]
+mod tests;

@@ -1,0 +1,64 @@
+//! `generate`: one image of the subject of another (Eq. 4).
+
+use std::path::Path;
+
+use cafe_engine::Device;
+use cafe_engine::cafe::{CafeEngine, Family, SamplerSettings, TextToImage};
+use cafe_engine::noise::{Guidance, Order};
+use image::RgbImage;
+use serde_json::json;
+
+use super::pictures;
+use crate::cli::{GenerateArgs, GuidanceForm};
+use crate::failure::Failure;
+use crate::progress::steps;
+
+pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
+    let device = Device::Cpu;
+    pictures::must_be_png(&args.output)?;
+    if let Some(path) = &args.keep_donor {
+        pictures::must_be_png(path)?;
+    }
+    let reference = pictures::read(&args.image)?;
+    let family = Family::open(&args.family.family)?;
+    let settings = SamplerSettings { n_steps: args.steps.into(), eta: args.eta, size_px: args.size };
+    let donor = donor(args, &family, &settings, &device)?;
+    if let Some(path) = &args.keep_donor {
+        pictures::write(&donor, path)?;
+    }
+    let engine = CafeEngine::load(&family, &device)?;
+    let guidance = guidance(args);
+    let conditions = engine.conditions(&[reference], &[donor], args.alpha)?;
+    let images = {
+        let shown = steps("generate");
+        engine.generate(&conditions, &[args.seed], &guidance, &settings, &|done, of| shown.at(done, of))?
+    };
+    for image in &images {
+        pictures::write(image, &args.output)?;
+    }
+    println_json(args, &args.output);
+    Ok(0)
+}
+
+/// w: given, or made of the prompt.
+fn donor(args: &GenerateArgs, family: &Family, settings: &SamplerSettings, device: &Device) -> Result<RgbImage, Failure> {
+    if let Some(path) = &args.like {
+        return pictures::read(path);
+    }
+    let prompt = args.prompt.clone().unwrap_or_default();
+    // Loaded and let go before CAFE's own UNet: one of them at a time is large enough.
+    let base = TextToImage::load(family, device)?;
+    let shown = steps("text to image");
+    let images = base.generate(&[prompt], &[args.seed], args.text_scale, settings, &|done, of| shown.at(done, of))?;
+    images.into_iter().next().ok_or_else(|| Failure::Internal("the base model made no image".to_owned()))
+}
+
+fn guidance(args: &GenerateArgs) -> Guidance {
+    match args.guidance {
+        GuidanceForm::None => Guidance::None,
+        GuidanceForm::Joint => Guidance::Joint { scale: args.clip_scale },
+        GuidanceForm::Nested => {
+            Guidance::Nested { dino_scale: args.dino_scale, clip_scale: args.clip_scale, order: Order::DinoFirst }
+        }
+    }
+}
