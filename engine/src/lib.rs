@@ -11,6 +11,7 @@ pub mod block;
 pub mod config;
 pub mod error;
 pub mod layer;
+pub mod noise;
 pub mod op;
 pub mod unet;
 pub mod weights;
