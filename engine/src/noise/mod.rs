@@ -1,5 +1,15 @@
 //! Noise: where it comes from, how much of it a timestep has, how it is taken away again, and under which guidance.
 
+mod config;
+mod ddim;
+mod ddpm;
+mod guidance;
+mod schedule;
 mod seed;
 
+pub use config::{BetaSchedule, NoiseConfig, PredictionType, TimestepSpacing, VarianceType};
+pub use ddim::{DdimScheduler, variance as ddim_variance};
+pub use ddpm::{AncestralScheduler, DdpmScheduler};
+pub use guidance::{Branch, Guidance, Order, guide_text};
+pub use schedule::{NoiseSchedule, timesteps};
 pub use seed::Noise;

@@ -1,0 +1,90 @@
+use std::collections::BTreeMap;
+
+use candle_core::Device;
+
+use super::super::Noise;
+use super::*;
+use crate::golden::assert_close;
+
+/// A prediction per branch.
+fn predictions() -> BTreeMap<Branch, Tensor> {
+    [Branch::NONE, Branch::CLIP, Branch::DINO, Branch::BOTH]
+        .into_iter()
+        .zip(0..)
+        .map(|(branch, index)| (branch, Noise::new(index).normal((2, 4, 3), &Device::Cpu).unwrap()))
+        .collect()
+}
+
+fn combined(guidance: Guidance) -> Tensor {
+    let predictions = predictions();
+    let needed: Vec<Tensor> = guidance.branches().iter().map(|branch| predictions[branch].clone()).collect();
+    let stacked = guidance.combine_stacked(&Tensor::cat(&needed, 0).unwrap()).unwrap();
+    let combined = guidance.combine(&needed).unwrap();
+    assert_close("stacked", &stacked, &combined, 0.0);
+    combined
+}
+
+/// start + Σ scale·(to - from), as the formulas are written.
+fn sum_of_differences(differences: &[(f64, Branch, Branch)]) -> Tensor {
+    let predictions = predictions();
+    differences.iter().fold(predictions[&Branch::NONE].clone(), |sum, (scale, to, from)| {
+        (sum + ((&predictions[to] - &predictions[from]).unwrap() * *scale).unwrap()).unwrap()
+    })
+}
+
+#[test]
+fn every_form_is_its_formula() {
+    let (none, clip, dino, both) = (Branch::NONE, Branch::CLIP, Branch::DINO, Branch::BOTH);
+    let (dino_scale, clip_scale) = (1.5, 7.5);
+    assert_close("none", &combined(Guidance::None), &predictions()[&both], 0.0);
+    let joint = sum_of_differences(&[(3.0, both, none)]);
+    assert_close("joint", &combined(Guidance::Joint { scale: 3.0 }), &joint, 1e-6);
+    let nested = |order| combined(Guidance::Nested { dino_scale, clip_scale, order });
+    let dino_first = sum_of_differences(&[(dino_scale, dino, none), (clip_scale, both, dino)]);
+    assert_close("dino first", &nested(Order::DinoFirst), &dino_first, 1e-6);
+    let clip_first = sum_of_differences(&[(clip_scale, clip, none), (dino_scale, both, clip)]);
+    assert_close("clip first", &nested(Order::ClipFirst), &clip_first, 1e-6);
+    let independent = sum_of_differences(&[(dino_scale, dino, none), (clip_scale, clip, none)]);
+    assert_close("independent", &combined(Guidance::Independent { dino_scale, clip_scale }), &independent, 1e-6);
+}
+
+#[test]
+fn only_what_has_weight_is_evaluated() {
+    let nested = |dino_scale, clip_scale, order| Guidance::Nested { dino_scale, clip_scale, order }.branches();
+    assert_eq!(Guidance::None.branches(), [Branch::BOTH]);
+    assert_eq!(Guidance::Joint { scale: 3.0 }.branches(), [Branch::NONE, Branch::BOTH]);
+    assert_eq!(Guidance::Joint { scale: 1.0 }.branches(), [Branch::BOTH]);
+    assert_eq!(nested(2.0, 3.0, Order::DinoFirst), [Branch::NONE, Branch::DINO, Branch::BOTH]);
+    assert_eq!(nested(2.0, 3.0, Order::ClipFirst), [Branch::NONE, Branch::CLIP, Branch::BOTH]);
+    assert_eq!(nested(1.0, 3.0, Order::DinoFirst), [Branch::DINO, Branch::BOTH]);
+    // Equal scales are joint guidance.
+    assert_eq!(nested(3.0, 3.0, Order::DinoFirst), [Branch::NONE, Branch::BOTH]);
+    assert_eq!(nested(1.0, 1.0, Order::ClipFirst), [Branch::BOTH]);
+}
+
+#[test]
+fn text_guidance_is_its_formula() {
+    let predictions = predictions();
+    let (without, with) = (&predictions[&Branch::NONE], &predictions[&Branch::BOTH]);
+    let joint = combined(Guidance::Joint { scale: 7.5 });
+    assert_close("text", &guide_text(without, with, 7.5).unwrap(), &joint, 1e-6);
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let x = Tensor::zeros((3, 2), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let joint = Guidance::Joint { scale: 3.0 };
+    let error = joint.combine(std::slice::from_ref(&x)).unwrap_err();
+    assert_eq!(error.to_string(), "1 predictions: this guidance needs 2, one per branch");
+    assert_eq!(joint.combine_stacked(&x).unwrap_err().to_string(), "3 rows of predictions: there are 2 branches");
+    let infinite = Guidance::Joint { scale: f64::INFINITY };
+    assert!(infinite.combine(&[x.clone(), x]).is_err());
+}
+
+#[test]
+fn it_is_written_as_a_tagged_form() {
+    let guidance = Guidance::Nested { dino_scale: 1.5, clip_scale: 7.5, order: Order::DinoFirst };
+    let text = serde_json::to_string(&guidance).unwrap();
+    assert_eq!(text, r#"{"form":"nested","dino_scale":1.5,"clip_scale":7.5,"order":"dino_first"}"#);
+    assert_eq!(serde_json::from_str::<Guidance>(&text).unwrap(), guidance);
+}
