@@ -236,7 +236,10 @@ mod tests {
         let error = |result: Result<TrainingPairs, TrainingPairsError>| result.unwrap_err().to_string();
         assert!(error(TrainingPairs::open(folder.path())).contains("holds no Parquet files"));
         write(&file, &[1], [REFERENCE, "image"]);
-        assert!(error(TrainingPairs::open(&file)).contains("a.parquet: has no column `target_image`, but reference_image, image"));
+        assert!(
+            error(TrainingPairs::open(&file))
+                .contains("a.parquet: has no column `target_image`, but reference_image, image")
+        );
         write(&file, &[], [REFERENCE, TARGET]);
         assert!(error(TrainingPairs::open(&file)).contains("holds no rows"));
         write(&file, &[7, 0], [REFERENCE, TARGET]);

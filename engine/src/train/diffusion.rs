@@ -34,7 +34,13 @@ impl DiffusionDraw {
     ///
     /// # Errors
     /// When the probability is none.
-    pub fn new(shape: &[usize], n_timesteps: u32, drop_probability: f64, noise: &Noise, device: &Device) -> Result<Self> {
+    pub fn new(
+        shape: &[usize],
+        n_timesteps: u32,
+        drop_probability: f64,
+        noise: &Noise,
+        device: &Device,
+    ) -> Result<Self> {
         let batch = shape.first().copied().unwrap_or_default();
         let keep = |purpose: &str| -> Result<Tensor> {
             let kept = noise.of(purpose).bernoulli(batch, 1.0 - drop_probability);

@@ -43,7 +43,9 @@ impl Projections {
 /// When shapes do not fit, or the penalty is not positive.
 pub fn ridge(features: &Tensor, targets: &Tensor, penalty: f64) -> Result<Tensor> {
     if penalty <= 0.0 || !penalty.is_finite() {
-        return Err(EngineError::argument(format!("the penalty of a ridge regression is {penalty}: it must be positive")));
+        return Err(EngineError::argument(format!(
+            "the penalty of a ridge regression is {penalty}: it must be positive"
+        )));
     }
     let (features, targets) = (features.to_dtype(DType::F64)?, targets.to_dtype(DType::F64)?);
     let (_, n_in) = features.dims2()?;
@@ -180,7 +182,8 @@ mod tests {
             let matrix = orthogonal(n_out, n_in, &Noise::new(2)).unwrap();
             assert_eq!(matrix.dims(), [n_out, n_in]);
             let short = n_out.min(n_in);
-            let gram = if n_out <= n_in { matrix.matmul(&matrix.t().unwrap()) } else { matrix.t().unwrap().matmul(&matrix) };
+            let gram =
+                if n_out <= n_in { matrix.matmul(&matrix.t().unwrap()) } else { matrix.t().unwrap().matmul(&matrix) };
             assert_close("gram", &gram.unwrap(), &Tensor::eye(short, DType::F32, &Device::Cpu).unwrap(), 1e-5);
         }
     }

@@ -8,7 +8,7 @@ mod attention;
 mod blocks;
 mod conditioning;
 mod config;
-// pub mod init;
+pub mod init;
 mod time;
 mod trainable;
 mod transformer;
