@@ -42,7 +42,7 @@ pub(super) fn open(folder: &Path) -> Result<Opened, WeightsError> {
     })
 }
 
-fn open_single(file: PathBuf) -> Result<Opened, WeightsError> {
+pub(super) fn open_single(file: PathBuf) -> Result<Opened, WeightsError> {
     let tensors = map(std::slice::from_ref(&file), &file)?;
     let files = tensors.tensors().into_iter().map(|(name, _)| (name, file.clone())).collect();
     Ok(Opened { file, tensors, files })

@@ -54,6 +54,16 @@ impl Weights {
         Ok(Self::from_source(opened.file, folder.join("config.json"), tensors))
     }
 
+    /// Opens one safetensors file, whatever its name.
+    ///
+    /// # Errors
+    /// When it is missing, damaged or cut short.
+    pub fn open_file(file: &Path) -> Result<Self, WeightsError> {
+        let opened = file::open_single(file.to_owned())?;
+        let tensors = Tensors::Mapped { tensors: opened.tensors, files: opened.files };
+        Ok(Self::from_source(opened.file, file.with_file_name("config.json"), tensors))
+    }
+
     /// Weights that are in memory already; `origin` names them in messages.
     #[must_use]
     pub fn from_tensors(tensors: BTreeMap<String, Tensor>, origin: &Path) -> Self {
