@@ -13,6 +13,7 @@ pub mod error;
 pub mod layer;
 pub mod noise;
 pub mod op;
+pub mod picture;
 pub mod train;
 pub mod unet;
 pub mod weights;

@@ -4,16 +4,16 @@ mod family;
 mod sample;
 mod text_to_image;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
 use self::sample::{Guided, sample};
 use crate::encoder::{ClipImageEncoder, DinoEncoder};
 use crate::error::{EngineError, Result};
 use crate::noise::{DdimScheduler, Guidance, Noise, NoiseConfig};
-use crate::picture::{self, ImageProcessor};
+use crate::picture::{ImageProcessor, pixels};
 use crate::unet::{CafeConditioning, UNet, UNetConfig};
-use crate::vae::{LatentDistribution, Vae};
+use crate::vae::{AutoencoderKl, LatentDistribution};
 
 pub use self::family::{Family, Role};
 pub use self::sample::{OnStep, SamplerSettings};
@@ -36,8 +36,8 @@ impl ImageEncoders {
     pub fn load(family: &Family, device: &Device) -> Result<Self> {
         let (clip, dino) = (family.folder(Role::ClipCondition), family.folder(Role::DinoCondition));
         let (clip_encoder, dino_encoder) = (ClipImageEncoder::load(&clip, device)?, DinoEncoder::load(&dino, device)?);
-        let clip_processor = ImageProcessor::load(&clip, || ImageProcessor::clip(clip_encoder.image_size()))?;
-        let dino_processor = ImageProcessor::load(&dino, || ImageProcessor::dino(dino_encoder.image_size()))?;
+        let clip_processor = ImageProcessor::load(&clip, ImageProcessor::clip(clip_encoder.image_size()))?;
+        let dino_processor = ImageProcessor::load(&dino, ImageProcessor::dino(dino_encoder.image_size()))?;
         Ok(Self { clip: clip_encoder, clip_processor, dino: dino_encoder, dino_processor, device: device.clone() })
     }
 
@@ -46,7 +46,7 @@ impl ImageEncoders {
     /// # Errors
     /// Of the tensors.
     pub fn clip(&self, images: &[RgbImage]) -> Result<Tensor> {
-        self.clip.forward(&self.clip_processor.batch(images, &self.device)?)
+        self.clip.forward(&self.clip_processor.process_batch(images, &self.device)?)
     }
 
     /// E of each image, class token and patches: (B, 1 + N, D_dino).
@@ -54,7 +54,7 @@ impl ImageEncoders {
     /// # Errors
     /// Of the tensors.
     pub fn dino(&self, images: &[RgbImage]) -> Result<Tensor> {
-        self.dino.forward(&self.dino_processor.batch(images, &self.device)?)
+        self.dino.forward(&self.dino_processor.process_batch(images, &self.device)?)
     }
 }
 
@@ -73,7 +73,7 @@ pub fn mix(clip_w: &Tensor, clip_x: &Tensor, alpha: f64) -> Result<Tensor> {
 pub struct CafeEngine {
     encoders: ImageEncoders,
     unet: UNet,
-    vae: Vae,
+    vae: AutoencoderKl,
     noise_scheduler: NoiseConfig,
     device: Device,
 }
@@ -91,7 +91,7 @@ impl CafeEngine {
         Ok(Self {
             encoders,
             unet,
-            vae: Vae::load(&base.join("vae"), device)?,
+            vae: AutoencoderKl::load(&base.join("vae"), DType::F32, device)?,
             noise_scheduler: NoiseConfig::read(&base.join("scheduler").join("scheduler_config.json"))?,
             device: device.clone(),
         })
@@ -142,14 +142,14 @@ impl CafeEngine {
     ///
     /// # Errors
     /// Of the tensors.
-    pub fn encode_latents(&self, images: &[RgbImage], size_px: (usize, usize)) -> Result<LatentDistribution> {
-        self.vae.encode(&picture::to_pixels(images, size_px, &self.device)?)
+    pub fn encode_latents(&self, images: &[RgbImage], size_px: (u32, u32)) -> Result<LatentDistribution> {
+        self.vae.encode(&pixels::from_images(images, size_px, &self.device)?)
     }
 }
 
 /// From guided noise to pixels: what CAFE and the base model share.
 struct Painter<'a> {
-    vae: &'a Vae,
+    vae: &'a AutoencoderKl,
     noise_scheduler: &'a NoiseConfig,
     device: &'a Device,
 }
@@ -166,7 +166,7 @@ impl Painter<'_> {
         let scheduler = DdimScheduler::new(self.noise_scheduler, settings.n_steps, settings.eta)?;
         let shape = [guided.unet.config().in_channels, height, width];
         let latents = sample(guided, &scheduler, shape, rows, self.device, on_step)?;
-        picture::from_pixels(&self.vae.decode(&self.vae.unscale(&latents)?)?)
+        pixels::to_images(&self.vae.decode(&self.vae.unscale_latents(&latents)?)?)
     }
 
     /// Height and width of the latents.

@@ -1,6 +1,6 @@
 //! The base model: text to image, which makes w where there is no index to take it from.
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 use image::RgbImage;
 
 use super::family::{Family, Role};
@@ -10,14 +10,14 @@ use crate::encoder::{TextEncoder, TextTokenizer};
 use crate::error::{EngineError, Result};
 use crate::noise::{Noise, NoiseConfig};
 use crate::unet::UNet;
-use crate::vae::Vae;
+use crate::vae::AutoencoderKl;
 
 /// Stable Diffusion in the layout of diffusers: `text_encoder`, `tokenizer`, `unet`, `vae`, `scheduler`.
 pub struct TextToImage {
     tokenizer: TextTokenizer,
     text_encoder: TextEncoder,
     unet: UNet,
-    vae: Vae,
+    vae: AutoencoderKl,
     noise_scheduler: NoiseConfig,
     device: Device,
 }
@@ -33,7 +33,7 @@ impl TextToImage {
             tokenizer: TextTokenizer::load(&folder.join("tokenizer"))?,
             text_encoder: TextEncoder::load(&folder.join("text_encoder"), device)?,
             unet: UNet::load(&folder.join("unet"), device)?,
-            vae: Vae::load(&folder.join("vae"), device)?,
+            vae: AutoencoderKl::load(&folder.join("vae"), DType::F32, device)?,
             noise_scheduler: NoiseConfig::read(&folder.join("scheduler").join("scheduler_config.json"))?,
             device: device.clone(),
         })
