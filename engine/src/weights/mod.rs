@@ -3,6 +3,7 @@
 //! A model asks for its tensors through candle's [`VarBuilder`]. What it asks for and does not find, or finds in another
 //! shape, is an error that says which file, which tensor and which config: see [`WeightsError`].
 
+mod digest;
 mod error;
 mod file;
 mod save;
