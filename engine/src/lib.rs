@@ -9,6 +9,7 @@
 
 pub mod block;
 pub mod config;
+pub mod encoder;
 pub mod error;
 pub mod layer;
 pub mod noise;
