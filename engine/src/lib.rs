@@ -17,6 +17,7 @@ pub mod op;
 pub mod picture;
 pub mod train;
 pub mod unet;
+pub mod vae;
 pub mod weights;
 
 #[cfg(test)]
