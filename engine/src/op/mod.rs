@@ -7,6 +7,7 @@ pub mod activation;
 pub mod attention;
 pub mod conv;
 pub mod layout;
+pub(crate) mod gemm;
 pub mod linear;
 pub mod norm;
 pub mod upsample;

@@ -1,0 +1,131 @@
+//! The convolution and its gradients as candle operations.
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+
+use super::columns;
+use super::geometry::Geometry;
+
+/// conv2d of contiguous tensors, and which of its arguments need a gradient.
+#[derive(Clone, Copy)]
+pub(super) struct Convolution {
+    pub(super) geometry: Geometry,
+    pub(super) grad_x: bool,
+    pub(super) grad_weight: bool,
+    pub(super) grad_bias: bool,
+}
+
+/// The f32 numbers of a contiguous tensor.
+fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let Some((start, end)) = layout.contiguous_offsets() else { bail!("conv2d: {layout:?} is not contiguous") };
+    Ok(&storage.as_slice::<f32>()?[start..end])
+}
+
+impl Convolution {
+    fn forward(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> (CpuStorage, Shape) {
+        let geometry = &self.geometry;
+        let n_pixels = geometry.out_pixels();
+        let mut y = vec![0.0; geometry.batch * geometry.c_out * n_pixels];
+        if let Some(bias) = bias {
+            for (y, bias) in y.chunks_exact_mut(n_pixels).zip(bias.iter().cycle()) {
+                y.fill(*bias);
+            }
+        }
+        columns::forward(geometry, x, weight, &mut y);
+        let shape = Shape::from((geometry.batch, geometry.c_out, geometry.out_height, geometry.out_width));
+        (CpuStorage::F32(y), shape)
+    }
+
+    fn backward(&self, x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<[Option<Tensor>; 3]> {
+        let geometry = self.geometry;
+        let grad = grad.contiguous()?; // (B, C_out, H', W')
+        let grad_x =
+            if self.grad_x { Some(grad.apply_op2_no_bwd(&weight.detach(), &InputGradient(geometry))?) } else { None };
+        let grad_weight = if self.grad_weight {
+            let transposed = grad.apply_op2_no_bwd(&x.detach(), &WeightGradient(geometry))?; // (C_in·k·k, C_out)
+            Some(transposed.t()?.reshape(weight.dims())?)
+        } else {
+            None
+        };
+        let grad_bias = if self.grad_bias { Some(grad.sum((0, 2, 3))?) } else { None };
+        Ok([grad_x, grad_weight, grad_bias])
+    }
+}
+
+impl CustomOp2 for Convolution {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, weight: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok(self.forward(numbers(x, lx)?, numbers(weight, lw)?, None))
+    }
+
+    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let [grad_x, grad_weight, _] = self.backward(x, weight, grad)?;
+        Ok((grad_x, grad_weight))
+    }
+}
+
+impl CustomOp3 for Convolution {
+    fn name(&self) -> &'static str {
+        "conv2d"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        lx: &Layout,
+        weight: &CpuStorage,
+        lw: &Layout,
+        bias: &CpuStorage,
+        lb: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(self.forward(numbers(x, lx)?, numbers(weight, lw)?, Some(numbers(bias, lb)?)))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _bias: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let [grad_x, grad_weight, grad_bias] = self.backward(x, weight, grad)?;
+        Ok((grad_x, grad_weight, grad_bias))
+    }
+}
+
+/// Of the gradient of y and the weight.
+struct InputGradient(Geometry);
+
+impl CustomOp2 for InputGradient {
+    fn name(&self) -> &'static str {
+        "conv2d-input-gradient"
+    }
+
+    fn cpu_fwd(&self, grad: &CpuStorage, lg: &Layout, weight: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        let geometry = &self.0;
+        let mut grad_x = vec![0.0; geometry.batch * geometry.c_in * geometry.pixels()];
+        columns::input_gradient(geometry, numbers(grad, lg)?, numbers(weight, lw)?, &mut grad_x);
+        let shape = Shape::from((geometry.batch, geometry.c_in, geometry.height, geometry.width));
+        Ok((CpuStorage::F32(grad_x), shape))
+    }
+}
+
+/// Of the gradient of y and x; transposed.
+struct WeightGradient(Geometry);
+
+impl CustomOp2 for WeightGradient {
+    fn name(&self) -> &'static str {
+        "conv2d-weight-gradient"
+    }
+
+    fn cpu_fwd(&self, grad: &CpuStorage, lg: &Layout, x: &CpuStorage, lx: &Layout) -> Result<(CpuStorage, Shape)> {
+        let geometry = &self.0;
+        let n_rows = geometry.c_in * geometry.taps();
+        let mut grad_weight = vec![0.0; n_rows * geometry.c_out];
+        columns::weight_gradient(geometry, numbers(grad, lg)?, numbers(x, lx)?, &mut grad_weight);
+        Ok((CpuStorage::F32(grad_weight), Shape::from((n_rows, geometry.c_out))))
+    }
+}
