@@ -1,5 +1,6 @@
 //! The composition: G(E(x), αF(w) + (1−α)F(x)) (Eq. 4), G(E(x), F(w)), and text-to-image by the base model.
 
+mod encoders;
 mod family;
 mod sample;
 mod text_to_image;
@@ -8,55 +9,16 @@ use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
 use self::sample::{Guided, sample};
-use crate::encoder::{ClipImageEncoder, DinoEncoder};
 use crate::error::{EngineError, Result};
 use crate::noise::{DdimScheduler, Guidance, Noise, NoiseConfig};
-use crate::picture::{ImageProcessor, pixels};
+use crate::picture::pixels;
 use crate::unet::{CafeConditioning, UNet, UNetConfig};
 use crate::vae::{AutoencoderKl, LatentDistribution};
 
+pub use self::encoders::{ImageEncoders, condition_widths};
 pub use self::family::{Family, Role};
 pub use self::sample::{OnStep, SamplerSettings};
 pub use self::text_to_image::TextToImage;
-
-/// E and F, with what they want of pixels: what CAFE sees of images.
-pub struct ImageEncoders {
-    clip: ClipImageEncoder,
-    clip_processor: ImageProcessor,
-    dino: DinoEncoder,
-    dino_processor: ImageProcessor,
-    device: Device,
-}
-
-impl ImageEncoders {
-    /// Loads `clip_condition` and `dino_condition` of `family`.
-    ///
-    /// # Errors
-    /// When one is missing, or its weights do not fit its config.
-    pub fn load(family: &Family, device: &Device) -> Result<Self> {
-        let (clip, dino) = (family.folder(Role::ClipCondition), family.folder(Role::DinoCondition));
-        let (clip_encoder, dino_encoder) = (ClipImageEncoder::load(&clip, device)?, DinoEncoder::load(&dino, device)?);
-        let clip_processor = ImageProcessor::load(&clip, ImageProcessor::clip(clip_encoder.image_size()))?;
-        let dino_processor = ImageProcessor::load(&dino, ImageProcessor::dino(dino_encoder.image_size()))?;
-        Ok(Self { clip: clip_encoder, clip_processor, dino: dino_encoder, dino_processor, device: device.clone() })
-    }
-
-    /// F of each image, not normalised: (B, D_clip).
-    ///
-    /// # Errors
-    /// Of the tensors.
-    pub fn clip(&self, images: &[RgbImage]) -> Result<Tensor> {
-        self.clip.forward(&self.clip_processor.process_batch(images, &self.device)?)
-    }
-
-    /// E of each image, class token and patches: (B, 1 + N, D_dino).
-    ///
-    /// # Errors
-    /// Of the tensors.
-    pub fn dino(&self, images: &[RgbImage]) -> Result<Tensor> {
-        self.dino.forward(&self.dino_processor.process_batch(images, &self.device)?)
-    }
-}
 
 /// Eq. 4's condition, α·F(w) + (1−α)·F(x), of raw embeddings (B, D_clip); `alpha` is in [0, 1].
 ///
@@ -86,7 +48,7 @@ impl CafeEngine {
     pub fn load(family: &Family, device: &Device) -> Result<Self> {
         let encoders = ImageEncoders::load(family, device)?;
         let unet = UNet::load(&family.folder(Role::CafeUNet), device)?;
-        family.check_conditions(unet.config(), encoders.clip.width(), encoders.dino.width())?;
+        family.check_conditions(unet.config(), encoders.widths())?;
         let base = family.folder(Role::TextToImage);
         Ok(Self {
             encoders,
@@ -166,12 +128,12 @@ impl Painter<'_> {
         let scheduler = DdimScheduler::new(self.noise_scheduler, settings.n_steps, settings.eta)?;
         let shape = [guided.unet.config().in_channels, height, width];
         let latents = sample(guided, &scheduler, shape, rows, self.device, on_step)?;
-        pixels::to_images(&self.vae.decode(&self.vae.unscale_latents(&latents)?)?)
+        pixels::to_images(&self.vae.decode(&self.vae.config().unscale_latents(&latents)?)?)
     }
 
     /// Height and width of the latents.
     fn latent_size(&self, config: &UNetConfig, settings: &SamplerSettings) -> Result<[usize; 2]> {
-        let factor = self.vae.downscale_factor();
+        let factor = self.vae.config().factor();
         let default = config.sample_size.map(|size| (size * factor, size * factor));
         let Some((height, width)) = settings.size_px.or(default) else {
             return Err(EngineError::argument("the UNet's config has no sample_size: say the size of the image"));

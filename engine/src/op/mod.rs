@@ -6,8 +6,8 @@
 pub mod activation;
 pub mod attention;
 pub mod conv;
-pub mod layout;
 pub(crate) mod gemm;
+pub mod layout;
 pub mod linear;
 pub mod norm;
 pub mod upsample;

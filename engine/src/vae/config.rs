@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use candle_core::Tensor;
 use serde::Deserialize;
 
 use crate::{EngineError, Result};
@@ -91,6 +92,23 @@ impl VaeConfig {
     #[must_use]
     pub fn factor(&self) -> usize {
         1 << (self.block_out_channels.len().max(1) - 1).min(usize::BITS as usize - 1)
+    }
+
+    /// Latents of the encoder to those of the diffusion: (z − `shift_factor`)·`scaling_factor`, any shape.
+    ///
+    /// # Errors
+    /// Of the tensors.
+    pub fn scale_latents(&self, latents: &Tensor) -> Result<Tensor> {
+        let scale = self.scaling_factor;
+        Ok(latents.affine(scale, -scale * self.shift_factor.unwrap_or(0.0))?)
+    }
+
+    /// Latents of the diffusion to those of the decoder: z/`scaling_factor` + `shift_factor`, any shape.
+    ///
+    /// # Errors
+    /// Of the tensors.
+    pub fn unscale_latents(&self, latents: &Tensor) -> Result<Tensor> {
+        Ok(latents.affine(1.0 / self.scaling_factor, self.shift_factor.unwrap_or(0.0))?)
     }
 
     /// What is not supported, with key and value.

@@ -1,7 +1,7 @@
 //! The VAE between pixels and the latents that are diffused: diffusers' `AutoencoderKL`.
 //!
 //! [`AutoencoderKl::encode`] and [`AutoencoderKl::decode`] take and give latents as the network has them. Diffusion
-//! works on latents of deviation one: [`AutoencoderKl::scale_latents`] and [`AutoencoderKl::unscale_latents`] lead
+//! works on latents of deviation one: [`VaeConfig::scale_latents`] and [`VaeConfig::unscale_latents`] lead
 //! there and back, and nothing else scales.
 
 mod config;
@@ -125,23 +125,6 @@ impl AutoencoderKl {
             None => self.decoder.forward(latents)?,
         };
         Ok(pixels)
-    }
-
-    /// Latents of the encoder to those of the diffusion: (z − `shift_factor`)·`scaling_factor`, any shape.
-    ///
-    /// # Errors
-    /// Of the tensors.
-    pub fn scale_latents(&self, latents: &Tensor) -> Result<Tensor> {
-        let scale = self.config.scaling_factor;
-        Ok(latents.affine(scale, -scale * self.config.shift_factor.unwrap_or(0.0))?)
-    }
-
-    /// Latents of the diffusion to those of the decoder: z/`scaling_factor` + `shift_factor`, any shape.
-    ///
-    /// # Errors
-    /// Of the tensors.
-    pub fn unscale_latents(&self, latents: &Tensor) -> Result<Tensor> {
-        Ok(latents.affine(1.0 / self.config.scaling_factor, self.config.shift_factor.unwrap_or(0.0))?)
     }
 }
 

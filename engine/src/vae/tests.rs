@@ -62,9 +62,9 @@ fn scaling_is_what_the_pipelines_do() {
     let (scale, shift) = (1.5, 0.3);
     assert_eq!((model.config().scaling_factor, model.config().shift_factor), (scale, Some(shift)));
     let latents = golden.case("latents");
-    let scaled = model.scale_latents(latents).unwrap();
+    let scaled = model.config().scale_latents(latents).unwrap();
     assert_close("scaled", &scaled, &((latents - shift).unwrap() * scale).unwrap(), 1e-6);
-    assert_close("and back", &model.unscale_latents(&scaled).unwrap(), latents, 1e-6);
+    assert_close("and back", &model.config().unscale_latents(&scaled).unwrap(), latents, 1e-6);
 }
 
 /// torch.clamp(logvar, -30, 20): beyond, deviations would overflow or vanish.

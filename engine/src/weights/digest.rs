@@ -18,8 +18,10 @@ impl Weights {
         match &self.source.tensors {
             Tensors::Mapped { files, .. } => {
                 for path in files.values().collect::<BTreeSet<_>>() {
-                    let unreadable =
-                        |error: std::io::Error| WeightsError::Unreadable { file: path.clone(), reason: error.to_string() };
+                    let unreadable = |error: std::io::Error| WeightsError::Unreadable {
+                        file: path.clone(),
+                        reason: error.to_string(),
+                    };
                     hasher.update_reader(File::open(path).map_err(unreadable)?).map_err(unreadable)?;
                 }
             }
