@@ -60,6 +60,23 @@ impl Geometry {
         self.k_height * self.k_width
     }
 
+    /// Of the convolution of the gradient of y with the flipped kernel, which gives the gradient of x; of stride 1 only.
+    pub(super) fn adjoint(&self) -> Option<Self> {
+        if self.stride != 1 || self.k_height != self.k_width {
+            return None;
+        }
+        Some(Self {
+            c_in: self.c_out,
+            height: self.out_height,
+            width: self.out_width,
+            c_out: self.c_in,
+            padding: (self.k_height - 1).checked_sub(self.padding)?,
+            out_height: self.height,
+            out_width: self.width,
+            ..*self
+        })
+    }
+
     /// How much of the padded height and width is read: a stride may leave the rest.
     pub(super) fn read_size(&self) -> (usize, usize) {
         let read = |n_out: usize, kernel: usize| (n_out - 1) * self.stride + kernel;

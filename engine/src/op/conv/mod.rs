@@ -6,6 +6,9 @@
 mod columns;
 mod geometry;
 mod operation;
+mod tiles;
+mod transforms;
+mod winograd;
 
 #[cfg(test)]
 mod tests;

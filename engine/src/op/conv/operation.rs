@@ -2,8 +2,9 @@
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
-use super::columns;
 use super::geometry::Geometry;
+use super::winograd::Kernel;
+use super::{columns, winograd};
 
 /// conv2d of contiguous tensors, and which of its arguments need a gradient.
 #[derive(Clone, Copy)]
@@ -30,7 +31,13 @@ impl Convolution {
                 y.fill(*bias);
             }
         }
-        columns::forward(geometry, x, weight, &mut y);
+        if winograd::pays(geometry) {
+            let in_stride = geometry.taps();
+            let kernel = Kernel { taps: weight, out_stride: geometry.c_in * in_stride, in_stride, flipped: false };
+            winograd::convolve(geometry, x, kernel, &mut y);
+        } else {
+            columns::forward(geometry, x, weight, &mut y);
+        }
         let shape = Shape::from((geometry.batch, geometry.c_out, geometry.out_height, geometry.out_width));
         (CpuStorage::F32(y), shape)
     }
@@ -41,8 +48,9 @@ impl Convolution {
         let grad_x =
             if self.grad_x { Some(grad.apply_op2_no_bwd(&weight.detach(), &InputGradient(geometry))?) } else { None };
         let grad_weight = if self.grad_weight {
-            let transposed = grad.apply_op2_no_bwd(&x.detach(), &WeightGradient(geometry))?; // (C_in·k·k, C_out)
-            Some(transposed.t()?.reshape(weight.dims())?)
+            let found = grad.apply_op2_no_bwd(&x.detach(), &WeightGradient(geometry))?;
+            // Columns give it transposed: (C_in·k·k, C_out).
+            Some(if found.rank() == 2 { found.t()?.reshape(weight.dims())? } else { found })
         } else {
             None
         };
@@ -107,13 +115,21 @@ impl CustomOp2 for InputGradient {
     fn cpu_fwd(&self, grad: &CpuStorage, lg: &Layout, weight: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
         let geometry = &self.0;
         let mut grad_x = vec![0.0; geometry.batch * geometry.c_in * geometry.pixels()];
-        columns::input_gradient(geometry, numbers(grad, lg)?, numbers(weight, lw)?, &mut grad_x);
+        let (grad, weight) = (numbers(grad, lg)?, numbers(weight, lw)?);
+        let adjoint = geometry.adjoint();
+        if let Some(adjoint) = adjoint.filter(winograd::pays) {
+            let out_stride = geometry.taps();
+            let kernel = Kernel { taps: weight, out_stride, in_stride: geometry.c_in * out_stride, flipped: true };
+            winograd::convolve(&adjoint, grad, kernel, &mut grad_x);
+        } else {
+            columns::input_gradient(geometry, grad, weight, &mut grad_x);
+        }
         let shape = Shape::from((geometry.batch, geometry.c_in, geometry.height, geometry.width));
         Ok((CpuStorage::F32(grad_x), shape))
     }
 }
 
-/// Of the gradient of y and x; transposed.
+/// Of the gradient of y and x: (C_out, C_in, k, k), or (C_in·k·k, C_out) from columns.
 struct WeightGradient(Geometry);
 
 impl CustomOp2 for WeightGradient {
@@ -125,7 +141,14 @@ impl CustomOp2 for WeightGradient {
         let geometry = &self.0;
         let n_rows = geometry.c_in * geometry.taps();
         let mut grad_weight = vec![0.0; n_rows * geometry.c_out];
-        columns::weight_gradient(geometry, numbers(grad, lg)?, numbers(x, lx)?, &mut grad_weight);
-        Ok((CpuStorage::F32(grad_weight), Shape::from((n_rows, geometry.c_out))))
+        let (grad, x) = (numbers(grad, lg)?, numbers(x, lx)?);
+        let shape = if winograd::pays(geometry) {
+            winograd::weight_gradient(geometry, grad, x, &mut grad_weight);
+            Shape::from((geometry.c_out, geometry.c_in, geometry.k_height, geometry.k_width))
+        } else {
+            columns::weight_gradient(geometry, grad, x, &mut grad_weight);
+            Shape::from((n_rows, geometry.c_out))
+        };
+        Ok((CpuStorage::F32(grad_weight), shape))
     }
 }
