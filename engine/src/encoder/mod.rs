@@ -11,10 +11,10 @@
 //! - [`text`]: the text tower of Stable Diffusion, (B, 77, 1024) for SD 2.
 //! - [`tokenizer`]: texts to ids, (B, 77).
 
-//TMP pub mod clip;
+pub mod clip;
 pub mod dino;
 pub mod dinov2;
-//TMP pub mod text;
+pub mod text;
 //TMP pub mod tokenizer;
 #[cfg(test)]
 mod testing;
