@@ -14,10 +14,10 @@
 pub mod clip;
 pub mod dino;
 pub mod dinov2;
-pub mod text;
-//TMP pub mod tokenizer;
 #[cfg(test)]
 mod testing;
+pub mod text;
+pub mod tokenizer;
 mod vit;
 
 use std::path::Path;
