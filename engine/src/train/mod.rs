@@ -1,3 +1,18 @@
-//! Training: losses, the optimiser, and what is needed to go on after a stop.
+//! Training: gradients are summed, clipped and applied; averages are kept; and all of it can be put down and taken up.
 
-pub mod diffusion;
+mod accumulate;
+mod adamw;
+mod adamw_state;
+mod clip;
+mod ema;
+mod in_place;
+mod learning_rate;
+
+pub use accumulate::{Accumulator, Gradients};
+pub use adamw::{AdamW, AdamWConfig};
+pub use clip::clip_grad_norm;
+pub use ema::{Ema, EmaConfig, EmaWarmUp};
+pub use learning_rate::{Decay, LearningRate};
+
+#[cfg(test)]
+mod tests;
