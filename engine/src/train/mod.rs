@@ -7,12 +7,14 @@ mod clip;
 mod ema;
 mod in_place;
 mod learning_rate;
+mod state;
 
 pub use accumulate::{Accumulator, Gradients};
 pub use adamw::{AdamW, AdamWConfig};
 pub use clip::clip_grad_norm;
 pub use ema::{Ema, EmaConfig, EmaWarmUp};
 pub use learning_rate::{Decay, LearningRate};
+pub use state::{Progress, ResumePoint};
 
 #[cfg(test)]
 mod tests;
