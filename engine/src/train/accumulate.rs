@@ -8,55 +8,60 @@ use candle_core::{Tensor, Var};
 use crate::{EngineError, Result};
 
 /// Gradients by the name of their variable. A variable that the loss does not depend on has none.
-#[derive(Clone, Debug, Default)]
-pub struct Gradients(BTreeMap<String, Tensor>);
+#[derive(Clone, Debug)]
+pub struct Gradients {
+    tensors: BTreeMap<String, Tensor>,
+    /// What all of them are still to be multiplied by: who reads them does, and saves a pass over memory.
+    factor: f64,
+}
 
 impl Gradients {
     /// The gradients of `variables` in what `backward` returned.
     #[must_use]
     pub fn of(variables: &BTreeMap<String, Var>, store: &GradStore) -> Self {
         let gradient =
-            |(name, variable): (&String, &Var)| Some((name.clone(), store.get(variable.as_tensor())?.clone()));
-        Self(variables.iter().filter_map(gradient).collect())
+            |(name, variable): (&String, &Var)| Some((name.clone(), store.get(variable.as_tensor())?.detach()));
+        variables.iter().filter_map(gradient).collect()
     }
 
     /// The gradient of the variable `name`, in its shape.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<&Tensor> {
-        self.0.get(name)
-    }
-
-    /// Names and gradients, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
-        self.0.iter().map(|(name, gradient)| (name.as_str(), gradient))
-    }
-
-    /// How many variables have one.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether no variable has one.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// All gradients times `factor`.
     ///
     /// # Errors
     /// Of the tensors.
-    pub fn scaled(self, factor: f64) -> Result<Self> {
-        let scale = |(name, gradient): (String, Tensor)| Ok((name, (gradient * factor)?));
-        self.0.into_iter().map(scale).collect::<Result<_>>().map(Self)
+    pub fn get(&self, name: &str) -> Result<Option<Tensor>> {
+        Ok(self.tensors.get(name).map(|tensor| times(tensor, self.factor)).transpose()?)
+    }
+
+    /// The names of variables that have one, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// All gradients times `factor`.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Self {
+        Self { factor: self.factor * factor, ..self }
+    }
+
+    /// What all of [`Self::unscaled`] are to be multiplied by.
+    pub(super) fn factor(&self) -> f64 {
+        self.factor
+    }
+
+    /// Names and gradients, in order, before they are multiplied.
+    pub(super) fn unscaled(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 }
 
 impl FromIterator<(String, Tensor)> for Gradients {
     fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(gradients: I) -> Self {
-        Self(gradients.into_iter().collect())
+        Self { tensors: gradients.into_iter().collect(), factor: 1.0 }
     }
+}
+
+fn times(tensor: &Tensor, factor: f64) -> candle_core::Result<Tensor> {
+    if factor == 1.0 { Ok(tensor.clone()) } else { tensor * factor }
 }
 
 /// Sums the gradients of micro-batches, so that several small ones make one large batch.
@@ -82,8 +87,9 @@ impl Accumulator {
         if !(weight > 0.0 && weight.is_finite()) {
             return Err(EngineError::argument(format!("a micro-batch of weight {weight}: it must be above 0")));
         }
-        let gradients = if weight == 1.0 { gradients } else { gradients.scaled(weight)? };
-        for (name, gradient) in gradients.0 {
+        let factor = gradients.factor * weight;
+        for (name, gradient) in gradients.tensors {
+            let gradient = times(&gradient, factor)?;
             let sum = match self.sum.remove(&name) {
                 Some(sum) => (sum + gradient)?,
                 None => gradient,
@@ -104,8 +110,7 @@ impl Accumulator {
         if weight == 0.0 {
             return Err(EngineError::argument("the mean of no micro-batch"));
         }
-        let sum = Gradients(sum);
-        if weight == 1.0 { Ok(sum) } else { sum.scaled(1.0 / weight) }
+        Ok(sum.into_iter().collect::<Gradients>().scaled(1.0 / weight))
     }
 }
 
@@ -121,7 +126,8 @@ mod tests {
     }
 
     fn numbers(gradients: &Gradients) -> Vec<(String, f32)> {
-        gradients.iter().map(|(name, gradient)| (name.to_owned(), gradient.to_vec1::<f32>().unwrap()[0])).collect()
+        let number = |name: &str| gradients.get(name).unwrap().unwrap().to_vec1::<f32>().unwrap()[0];
+        gradients.names().map(|name| (name.to_owned(), number(name))).collect()
     }
 
     #[test]
@@ -132,6 +138,9 @@ mod tests {
         assert_eq!(numbers(&accumulator.take_mean().unwrap()), [("a".to_owned(), 2.0), ("b".to_owned(), 6.0)]);
         accumulator.add(gradients(&[("a", 7.0)]), 1.0).unwrap();
         assert_eq!(numbers(&accumulator.take_mean().unwrap()), [("a".to_owned(), 7.0)]);
+        let scaled = gradients(&[("a", 2.0)]).scaled(0.5).scaled(3.0);
+        accumulator.add(scaled, 1.0).unwrap();
+        assert_eq!(numbers(&accumulator.take_mean().unwrap()), [("a".to_owned(), 3.0)]);
         assert_eq!(accumulator.take_mean().unwrap_err().to_string(), "the mean of no micro-batch");
         assert!(accumulator.add(gradients(&[]), 0.0).is_err());
     }
@@ -150,7 +159,8 @@ mod tests {
         for (start, n) in [(0, 1), (1, 3)] {
             accumulator.add(backward(&x.narrow(0, start, n).unwrap()), n as f64).unwrap();
         }
-        let halves = accumulator.take_mean().unwrap();
-        crate::golden::assert_close("mean", &halves.0["weight"], &backward(&x).0["weight"], 1e-6);
+        let [halves, whole] =
+            [accumulator.take_mean().unwrap(), backward(&x)].map(|mean| mean.get("weight").unwrap().unwrap());
+        crate::golden::assert_close("mean", &halves, &whole, 1e-6);
     }
 }

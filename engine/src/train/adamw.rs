@@ -107,7 +107,7 @@ impl AdamW {
         if !(learning_rate >= 0.0 && learning_rate.is_finite()) {
             return Err(EngineError::argument(format!("a learning rate of {learning_rate}: it must be 0 or more")));
         }
-        for (name, gradient) in gradients.iter() {
+        for (name, gradient) in gradients.unscaled() {
             match self.variables.get(name) {
                 Some(variable) if variable.shape() == gradient.shape() => {}
                 Some(variable) => {
@@ -120,14 +120,14 @@ impl AdamW {
                 None => return Err(EngineError::argument(format!("a gradient of `{name}`, which is not trained"))),
             }
         }
-        for (name, gradient) in gradients.iter() {
+        for (name, gradient) in gradients.unscaled() {
             let Some(variable) = self.variables.get(name) else { continue };
             if !self.moments.contains_key(name) {
                 self.moments.insert(name.to_owned(), Moments::new(variable)?);
             }
             let Some(moments) = self.moments.get_mut(name) else { continue };
             moments.step += 1;
-            let factors = Factors::new(&self.config, moments.step, learning_rate);
+            let factors = Factors::new(&self.config, moments.step, learning_rate, gradients.factor());
             if is_fused(variable) && is_fused(gradient) {
                 factors.update_fused(variable, gradient, moments)?;
             } else {
@@ -141,6 +141,7 @@ impl AdamW {
 /// What a step multiplies by, worked out in f64.
 #[derive(Clone, Copy)]
 struct Factors {
+    gradient: f64,
     keep_weight: f64,
     add_first: f64,
     keep_second: f64,
@@ -151,10 +152,11 @@ struct Factors {
 }
 
 impl Factors {
-    fn new(config: &AdamWConfig, step: u64, learning_rate: f64) -> Self {
+    fn new(config: &AdamWConfig, step: u64, learning_rate: f64, gradient: f64) -> Self {
         let AdamWConfig { beta1, beta2, epsilon, weight_decay } = *config;
         let unbias = |beta: f64| 1.0 - beta.powf(step as f64);
         Self {
+            gradient,
             keep_weight: 1.0 - learning_rate * weight_decay,
             add_first: 1.0 - beta1,
             keep_second: beta2,
@@ -189,7 +191,9 @@ impl Factors {
             [self.keep_weight, self.add_first, self.keep_second, self.add_second].map(|factor| factor as f32);
         let [second_root, epsilon, step_size] =
             [self.second_root, self.epsilon, self.step_size].map(|factor| factor as f32);
+        let scale = self.gradient as f32;
         for (((weight, gradient), first), second) in weights.iter_mut().zip(gradient).zip(first).zip(second) {
+            let gradient = gradient * scale;
             *first += add_first * (gradient - *first);
             *second = *second * keep_second + add_second * gradient * gradient;
             *weight = *weight * keep_weight - step_size * *first / (second.sqrt() / second_root + epsilon);
@@ -197,7 +201,7 @@ impl Factors {
     }
 
     fn update_composed(self, variable: &Var, gradient: &Tensor, moments: &mut Moments) -> TensorResult<()> {
-        let gradient = gradient.detach().to_dtype(moments.first.dtype())?;
+        let gradient = (gradient.to_dtype(moments.first.dtype())? * self.gradient)?;
         let first = (&moments.first + ((&gradient - &moments.first)? * self.add_first)?)?;
         let second = ((&moments.second * self.keep_second)? + (gradient.sqr()? * self.add_second)?)?;
         let divisor = ((second.sqrt()? / self.second_root)? + self.epsilon)?;

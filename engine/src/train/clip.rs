@@ -20,14 +20,14 @@ pub fn clip_grad_norm(gradients: Gradients, max_norm: f64) -> Result<(Gradients,
     if max_norm.is_nan() || max_norm <= 0.0 {
         return Err(EngineError::argument(format!("gradients clipped to a norm of {max_norm}: it must be above 0")));
     }
-    let squares: f64 = gradients.iter().map(|(_, gradient)| sum_of_squares(gradient)).sum::<TensorResult<_>>()?;
-    let norm = squares.sqrt();
+    let squares: f64 = gradients.unscaled().map(|(_, gradient)| sum_of_squares(gradient)).sum::<TensorResult<_>>()?;
+    let norm = gradients.factor().abs() * squares.sqrt();
     // As PyTorch has it: a little less than `max_norm`, and no division by zero.
     let factor = max_norm / (norm + 1e-6);
     if factor >= 1.0 {
         return Ok((gradients, norm));
     }
-    Ok((gradients.scaled(factor)?, norm))
+    Ok((gradients.scaled(factor), norm))
 }
 
 fn sum_of_squares(tensor: &Tensor) -> TensorResult<f64> {
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn the_norm_becomes_the_largest_that_is_allowed() {
         let plain: f64 = gradients()
-            .iter()
+            .unscaled()
             .flat_map(|(_, gradient)| gradient.flatten_all().unwrap().to_vec1::<f32>().unwrap())
             .map(|number| f64::from(number).powi(2))
             .sum();
@@ -88,6 +88,7 @@ mod tests {
         let (clipped, before) = clip_grad_norm(gradients(), 2.5).unwrap();
         assert!((before - plain.sqrt()).abs() < 1e-9, "{before}");
         assert!((norm(&clipped) - 2.5).abs() < 1e-5, "{}", norm(&clipped));
+        assert!((norm(&gradients().scaled(-0.5)) / before - 0.5).abs() < 1e-12);
         let (kept, _) = clip_grad_norm(gradients(), 1e4).unwrap();
         assert_eq!(norm(&kept), before);
         let by_candle = composed(|| norm(&gradients()));
@@ -99,7 +100,7 @@ mod tests {
         let bad: Gradients =
             [("a".to_owned(), Tensor::new(&[f32::NAN, 1.0], &Device::Cpu).unwrap())].into_iter().collect();
         assert!(clip_grad_norm(bad, 1.0).unwrap().1.is_nan());
-        assert_eq!(clip_grad_norm(Gradients::default(), 1.0).unwrap().1, 0.0);
+        assert_eq!(clip_grad_norm(Gradients::from_iter([]), 1.0).unwrap().1, 0.0);
         assert!(clip_grad_norm(gradients(), 0.0).is_err());
         assert!(clip_grad_norm(gradients(), f64::NAN).is_err());
     }
