@@ -139,19 +139,18 @@ impl Ema {
     ///
     /// # Errors
     /// When they have other names, shapes or types than those here, or of the tensors. Then nothing has changed.
-    pub fn restore(&mut self, averages: &BTreeMap<String, Tensor>, n_steps: u64) -> Result<()> {
+    pub fn restore(&mut self, averages: BTreeMap<String, Tensor>, n_steps: u64) -> Result<()> {
         let prepared = self.prepare(averages)?;
         self.apply(prepared, n_steps);
         Ok(())
     }
 
     /// Checks averages, and copies them: a step writes to them where they lie.
-    pub(super) fn prepare(&self, averages: &BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
-        same_tensors("the saved average", averages, &self.averages)?;
-        let copy = |((name, saved), here): ((&String, &Tensor), &Tensor)| {
-            Ok((name.clone(), saved.copy()?.to_device(here.device())?))
-        };
-        averages.iter().zip(self.averages.values()).map(copy).collect()
+    pub(super) fn prepare(&self, averages: BTreeMap<String, Tensor>) -> Result<BTreeMap<String, Tensor>> {
+        same_tensors("the saved average", &averages, &self.averages)?;
+        let copy =
+            |((name, saved), here): ((String, Tensor), &Tensor)| Ok((name, saved.copy()?.to_device(here.device())?));
+        averages.into_iter().zip(self.averages.values()).map(copy).collect()
     }
 
     pub(super) fn apply(&mut self, averages: BTreeMap<String, Tensor>, n_steps: u64) {

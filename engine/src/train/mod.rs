@@ -8,6 +8,7 @@ mod ema;
 mod in_place;
 mod learning_rate;
 mod state;
+mod tensors_file;
 
 pub use accumulate::{Accumulator, Gradients};
 pub use adamw::{AdamW, AdamWConfig};

@@ -17,12 +17,12 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::ema::same_tensors;
-use super::{AdamW, Ema, LearningRate};
-use crate::weights::{self, Metadata, WeightsError};
+use super::{AdamW, Ema, LearningRate, tensors_file};
+use crate::weights::{self, Metadata};
 use crate::{EngineError, Result};
 
 const FORMAT: &str = "cafe-data resume point";
@@ -116,10 +116,10 @@ impl ResumePoint {
         let State { ema_steps, progress, .. } = parse(&text).map_err(|message| EngineError::config(&file, message))?;
         Ok(Self {
             folder: path.to_owned(),
-            weights: load(&path.join("weights.safetensors"))?,
-            optimizer: load(&path.join("optimizer.safetensors"))?,
+            weights: tensors_file::read(&path.join("weights.safetensors"))?,
+            optimizer: tensors_file::read(&path.join("optimizer.safetensors"))?,
             ema: ema_steps
-                .map(|steps| Ok::<_, EngineError>((load(&path.join("ema.safetensors"))?, steps)))
+                .map(|steps| Ok::<_, EngineError>((tensors_file::read(&path.join("ema.safetensors"))?, steps)))
                 .transpose()?,
             progress,
         })
@@ -149,7 +149,7 @@ impl ResumePoint {
         same_tensors("weights.safetensors", &self.weights, optimizer.variables()).map_err(blame_for)?;
         let moments = optimizer.prepare(self.optimizer).map_err(blame_for)?;
         let average = match (&ema, self.ema) {
-            (Some(ema), Some((averages, steps))) => Some((ema.prepare(&averages).map_err(blame_for)?, steps)),
+            (Some(ema), Some((averages, steps))) => Some((ema.prepare(averages).map_err(blame_for)?, steps)),
             (None, None) => None,
             (wanted, _) => {
                 let [has, wants] = if wanted.is_some() { ["no", "one"] } else { ["an", "none"] };
@@ -244,15 +244,6 @@ fn parse(text: &[u8]) -> Result<State, String> {
         return Err(format!("has version {}, and this program reads {VERSION}", head.version));
     }
     serde_json::from_slice(text).map_err(|error| format!("is damaged: {error}"))
-}
-
-fn load(file: &Path) -> Result<BTreeMap<String, Tensor>> {
-    let unreadable = |error: candle_core::Error| {
-        // The first line alone: the rest is a backtrace.
-        let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
-        EngineError::Weights(WeightsError::Unreadable { file: file.into(), reason })
-    };
-    Ok(candle_core::safetensors::load(file, &Device::Cpu).map_err(unreadable)?.into_iter().collect())
 }
 
 /// Removes the folder `path`, if it is there.

@@ -1,4 +1,6 @@
 use super::super::tests::{N_STEPS, RATE, Run, bits};
+use candle_core::Device;
+
 use super::*;
 
 const DIGEST: &str = "blake3:1234";
