@@ -8,6 +8,7 @@
 //! Nothing here knows of SQL, HTTP, or the pipeline.
 
 pub mod block;
+pub mod cafe;
 pub mod config;
 pub mod encoder;
 pub mod error;

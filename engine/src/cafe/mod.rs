@@ -15,7 +15,7 @@ use crate::picture::pixels;
 use crate::unet::{CafeConditioning, UNet, UNetConfig};
 use crate::vae::{AutoencoderKl, LatentDistribution};
 
-pub use self::encoders::{ImageEncoders, condition_widths};
+pub use self::encoders::ImageEncoders;
 pub use self::family::{Family, Role};
 pub use self::sample::{OnStep, SamplerSettings};
 pub use self::text_to_image::TextToImage;

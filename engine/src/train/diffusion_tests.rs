@@ -5,6 +5,7 @@ use candle_core::Var;
 use super::*;
 use crate::golden::{Golden, relative_error};
 use crate::noise::{NoiseConfig, PredictionType};
+use crate::train::{AdamW, AdamWConfig, Gradients, clip_grad_norm};
 use crate::unet::{Trainable, UNetConfig};
 use crate::weights::Weights;
 
@@ -117,6 +118,25 @@ fn frozen_weights_have_no_gradient() {
     for (name, variable) in &variables {
         let expected = golden.case(&format!("gradient.{name}"));
         assert!(relative_error(gradients.get(variable).unwrap(), expected) <= 1e-3, "{name}");
+    }
+}
+
+#[test]
+fn twenty_steps_of_adamw_follow_pytorch() {
+    let golden = Golden::open("cafe_unet");
+    let (unet, variables) = model(&golden, 2, Trainable::All);
+    let config = AdamWConfig { weight_decay: 1e-2, ..AdamWConfig::default() };
+    let mut optimizer = AdamW::new(variables.clone(), config).unwrap();
+    let expected = golden.case("train.losses").to_vec1::<f32>().unwrap();
+    for (step, expected) in expected.into_iter().enumerate() {
+        let (batch, draw) = batch(&golden, &format!("train.{}", step % 5));
+        let loss = diffusion_loss(&unet, &scheduler(PredictionType::Epsilon), &batch, &draw).unwrap();
+        let gradients = loss.backward().unwrap();
+        let (gradients, _) = clip_grad_norm(Gradients::of(&variables, &gradients), 1.0).unwrap();
+        optimizer.step(&gradients, 1e-3).unwrap();
+        let loss = loss.to_scalar::<f32>().unwrap();
+        println!("step {step}: loss {loss}, PyTorch's {expected}");
+        assert!((loss - expected).abs() <= 1e-3 * expected, "step {step}: loss {loss}, PyTorch's {expected}");
     }
 }
 

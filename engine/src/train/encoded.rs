@@ -8,12 +8,15 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use image::RgbImage;
 
 use crate::error::{EngineError, Result};
 use crate::noise::Noise;
 use crate::train::DiffusionBatch;
 use crate::unet::CafeConditioning;
-use crate::vae::{LatentDistribution, LatentScale};
+use crate::cafe::ImageEncoders;
+use crate::picture::pixels;
+use crate::vae::{AutoencoderKl, LatentDistribution, VaeConfig};
 use crate::weights::{Metadata, Weights, read_metadata, save};
 
 /// Pairs in a shard.
@@ -29,6 +32,43 @@ pub struct EncodedRows {
     pub dino: Tensor,
     /// Latents of x~, not scaled: (B, C, H, W).
     pub latents: LatentDistribution,
+}
+
+impl EncodedRows {
+    /// Encodes pairs of x and x~, the latter for the VAE resized and cropped to `size_px` (height, width).
+    ///
+    /// # Errors
+    /// When there are not as many of both, or of the tensors.
+    pub fn encode(
+        encoders: &ImageEncoders,
+        vae: &AutoencoderKl,
+        (references, targets): (&[RgbImage], &[RgbImage]),
+        size_px: (u32, u32),
+        device: &Device,
+    ) -> Result<Self> {
+        if references.len() != targets.len() {
+            let (n_references, n_targets) = (references.len(), targets.len());
+            return Err(EngineError::argument(format!("{n_references} references and {n_targets} targets: pairs are wanted")));
+        }
+        Ok(Self {
+            clip: encoders.clip(targets)?,
+            dino: encoders.dino(references)?,
+            latents: vae.encode(&pixels::from_images(targets, size_px, device)?)?,
+        })
+    }
+
+    /// Rows of several batches, one after the other.
+    ///
+    /// # Errors
+    /// When they have other shapes than each other, or there are none.
+    pub fn concat(parts: &[Self]) -> Result<Self> {
+        let all = |part: fn(&Self) -> &Tensor| Tensor::cat(&parts.iter().map(part).collect::<Vec<_>>(), 0);
+        let latents = LatentDistribution {
+            mean: all(|rows| &rows.latents.mean)?,
+            log_variance: all(|rows| &rows.latents.log_variance)?,
+        };
+        Ok(Self { clip: all(|rows| &rows.clip)?, dino: all(|rows| &rows.dino)?, latents })
+    }
 }
 
 /// A folder of encoded pairs.
@@ -96,7 +136,7 @@ impl EncodedPairs {
     ///
     /// # Errors
     /// When a row was not encoded, or its shard is damaged.
-    pub fn batch(&self, rows: &[usize], scale: &LatentScale, noise: &Noise, device: &Device) -> Result<DiffusionBatch> {
+    pub fn batch(&self, rows: &[usize], vae: &VaeConfig, noise: &Noise, device: &Device) -> Result<DiffusionBatch> {
         let stack = |name: &str| -> Result<Tensor> {
             let rows = rows.iter().map(|row| self.tensor(*row, name)).collect::<Result<Vec<_>>>()?;
             Ok(Tensor::stack(&rows, 0)?.to_device(device)?)
@@ -104,7 +144,7 @@ impl EncodedPairs {
         let latents = LatentDistribution { mean: stack("latent_mean")?, log_variance: stack("latent_log_variance")? };
         let drawn = noise.normal(latents.mean.shape().clone(), device)?;
         Ok(DiffusionBatch {
-            latents: scale.scale(&latents.sample(&drawn)?)?,
+            latents: vae.scale_latents(&latents.sample(&drawn)?)?,
             conditions: CafeConditioning { clip: stack("clip")?, dino: stack("dino")? },
         })
     }
@@ -153,10 +193,10 @@ mod tests {
         assert_eq!(pairs.missing(), [(0, SHARD_ROWS)]);
         let again = EncodedPairs::open(folder.path(), n_rows, "one").unwrap();
         assert_eq!(again.missing(), [(0, SHARD_ROWS)]);
-        let batch = again.batch(&[SHARD_ROWS + 2, SHARD_ROWS], &LatentScale::default(), &Noise::new(0), &Device::Cpu).unwrap();
+        let batch = again.batch(&[SHARD_ROWS + 2, SHARD_ROWS], &VaeConfig::sd2(), &Noise::new(0), &Device::Cpu).unwrap();
         assert_close("clip", &batch.conditions.clip, &Tensor::full(2.0_f32, (2, 3), &Device::Cpu).unwrap(), 0.0);
         assert_eq!((batch.latents.dims(), batch.latents.dtype()), ([2, 4, 2, 2].as_slice(), DType::F32));
-        assert!(again.batch(&[0], &LatentScale::default(), &Noise::new(0), &Device::Cpu).is_err());
+        assert!(again.batch(&[0], &VaeConfig::sd2(), &Noise::new(0), &Device::Cpu).is_err());
         let other = EncodedPairs::open(folder.path(), n_rows, "two").unwrap();
         assert_eq!(other.missing().len(), 2);
     }

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 
 use super::order::batch_rows;
 use super::{
-    Accumulator, AdamW, AdamWConfig, DiffusionDraw, DiffusionSettings, Ema, EncodedPairs, Gradients, clip_grad_norm,
+    Accumulator, AdamW, AdamWConfig, DiffusionDraw, DiffusionSettings, Ema, EmaConfig, EncodedPairs, Gradients, Progress, ResumePoint, clip_grad_norm,
     diffusion_loss,
 };
 use crate::error::{EngineError, Result};
@@ -27,6 +27,7 @@ pub struct DiffusionTrainer {
     vae: VaeConfig,
     settings: DiffusionSettings,
     noise: Noise,
+    config_digest: String,
     n_done: u64,
     device: Device,
 }
@@ -69,9 +70,10 @@ impl DiffusionTrainer {
             return Err(EngineError::argument("batch_size and n_accumulate must be at least 1"));
         }
         settings.learning_rate.check()?;
+        let config_digest = config_digest(&parts, &settings)?;
         let (unet, variables) = UNet::for_training(parts.unet, &parts.weights, settings.trainable, device)?;
         let variables = variables.all();
-        let ema = if settings.ema_decay > 0.0 { Some(Ema::new(&variables, settings.ema_decay)?) } else { None };
+        let ema = if settings.ema_decay > 0.0 { Some(Ema::new(&variables, EmaConfig { decay: settings.ema_decay, ..EmaConfig::default() })?) } else { None };
         let config = AdamWConfig { weight_decay: settings.weight_decay, ..AdamWConfig::default() };
         Ok(Self {
             unet,
@@ -82,6 +84,7 @@ impl DiffusionTrainer {
             n_train_timesteps: parts.noise.num_train_timesteps,
             vae: parts.vae,
             noise: Noise::new(settings.seed),
+            config_digest,
             settings,
             n_done: 0,
             device: device.clone(),
@@ -141,13 +144,39 @@ impl DiffusionTrainer {
         Ok((value, Gradients::of(self.optimizer.variables(), &loss.backward()?)))
     }
 
+    /// Writes all that is needed to go on to `folder`; what was saved there before is kept until this is whole.
+    ///
+    /// # Errors
+    /// When `folder` holds a later step, or the disk refuses.
+    pub fn save(&self, folder: &Path) -> Result<()> {
+        let progress = Progress {
+            step: self.n_done,
+            seed: self.settings.seed,
+            learning_rate: self.settings.learning_rate,
+            config_digest: self.config_digest.clone(),
+        };
+        ResumePoint::save(folder, &progress, &self.optimizer, self.ema.as_ref())?;
+        Ok(())
+    }
+
+    /// Goes on from what is saved in `folder`, if anything is. Returns whether there was.
+    ///
+    /// # Errors
+    /// When it is damaged, or of a training with other settings, data or weights.
+    pub fn restore(&mut self, folder: &Path) -> Result<bool> {
+        let Some(point) = ResumePoint::last(folder)? else { return Ok(false) };
+        let progress = point.restore(&self.config_digest, &mut self.optimizer, self.ema.as_mut())?;
+        self.n_done = progress.step;
+        Ok(true)
+    }
+
     /// The weights as they are now, or their running mean where there is one; what is frozen with them.
     ///
     /// # Errors
     /// When what is frozen cannot be read.
     pub fn weights(&self) -> Result<BTreeMap<String, Tensor>> {
         let trained: BTreeMap<String, Tensor> = match &self.ema {
-            Some(ema) => ema.averages(),
+            Some(ema) => ema.averages().clone(),
             None => self.optimizer.variables().iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect(),
         };
         let mut all = BTreeMap::new();
@@ -184,3 +213,16 @@ impl DiffusionTrainer {
         Ok(save(&self.weights()?, &metadata, &folder.join("diffusion_pytorch_model.safetensors"))?)
     }
 }
+
+/// Of all that must not change when a training goes on.
+fn config_digest(parts: &DiffusionParts, settings: &DiffusionSettings) -> Result<String> {
+    let text = serde_json::to_string(&(&parts.unet, &parts.noise, settings))
+        .map_err(|error| EngineError::argument(format!("the settings cannot be written: {error}")))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(text.as_bytes()).update(parts.weights.digest()?.as_bytes());
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+#[cfg(test)]
+#[path = "trainer_tests.rs"]
+mod tests;
