@@ -1,7 +1,7 @@
 use candle_core::{Device, Tensor, Var};
 
 use super::conv2d;
-use crate::golden::{assert_close, relative_error};
+use crate::golden::{Golden, assert_close, relative_error};
 use crate::op::composed;
 
 /// Numbers in −1..1 from a hash of their places.
@@ -114,4 +114,33 @@ fn what_does_not_fit_is_said() {
     assert!(error(&[2, 4, 3, 3], 0).contains("none may be zero"));
     let bias = numbers(&[3], 3);
     assert!(conv2d(&x, &numbers(&[2, 4, 3, 3], 2), Some(&bias), 1, 0).is_err());
+}
+
+#[test]
+fn agrees_with_pytorch() {
+    let golden = Golden::open("conv");
+    let names = ["k3_s1_p1", "k3_s1_p0", "k3_s2_p1", "k3_s2_p0_odd", "k1_s1_p0", "k4_s2_p1", "k14_s14_p0"];
+    for form in ["fused", "composed"] {
+        for name in names {
+            let case = |key: &str| golden.case(&format!("{name}.{key}"));
+            let options = case("stride_padding").to_vec1::<i64>().unwrap();
+            let var = |key: &str| Var::from_tensor(case(key)).unwrap();
+            let (x, weight) = (var("x"), var("weight"));
+            let bias = (options[2] == 1).then(|| var("bias"));
+            let work = || {
+                let (stride, padding) = (options[0] as usize, options[1] as usize);
+                let y = conv2d(&x, &weight, bias.as_ref().map(Var::as_tensor), stride, padding).unwrap();
+                let grads = (&y * case("upstream")).unwrap().sum_all().unwrap().backward().unwrap();
+                (y, grads)
+            };
+            let (y, grads) = if form == "fused" { work() } else { composed(work) };
+            golden.assert_close(&format!("{name}.y"), &y);
+            for (key, var) in [("x", Some(&x)), ("weight", Some(&weight)), ("bias", bias.as_ref())] {
+                let Some(var) = var else { continue };
+                let error = relative_error(grads.get(var).unwrap(), case(&format!("grad_{key}")));
+                println!("{form} {name}.grad_{key}: {error:.2e}");
+                assert!(error <= 1e-4, "{form} {name}.grad_{key}: {error:e}");
+            }
+        }
+    }
 }
