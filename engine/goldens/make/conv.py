@@ -7,13 +7,13 @@ import common
 
 # name, batch, c_in, c_out, height, width, kernel, stride, padding, bias
 CASES = [
-    ("k3_s1_p1", 2, 32, 24, 13, 16, 3, 1, 1, True),
-    ("k3_s1_p0", 1, 17, 20, 14, 12, 3, 1, 0, False),
-    ("k3_s2_p1", 2, 12, 8, 16, 16, 3, 2, 1, True),
+    ("k3_s1_p1", 2, 20, 18, 9, 16, 3, 1, 1, True),
+    ("k3_s1_p0", 1, 17, 16, 12, 14, 3, 1, 0, False),
+    ("k3_s2_p1", 2, 8, 6, 12, 12, 3, 2, 1, True),
     ("k3_s2_p0_odd", 1, 6, 8, 15, 12, 3, 2, 0, True),
-    ("k1_s1_p0", 3, 24, 16, 8, 8, 1, 1, 0, True),
+    ("k1_s1_p0", 2, 12, 16, 6, 8, 1, 1, 0, True),
     ("k4_s2_p1", 1, 8, 6, 11, 14, 4, 2, 1, False),
-    ("k14_s14_p0", 2, 3, 10, 28, 42, 14, 14, 0, True),
+    ("k14_s14_p0", 2, 3, 5, 28, 14, 14, 14, 0, True),
 ]
 
 source = common.generator(5)

@@ -5,6 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
+use super::scratch::Scratch;
 use crate::op::gemm::{Matrix, MatrixMut, gemm};
 
 /// Numbers in one block of columns: what the second cache level holds beside the weights' panels.
@@ -95,7 +96,7 @@ pub(super) fn forward(geometry: &Geometry, x: &[f32], weight: &[f32], y: &mut [f
             return;
         }
         let len = block_len(geometry, if parallel { 16 * BLOCK } else { BLOCK });
-        let mut buffer = vec![0.0; n_rows * len];
+        let mut buffer = Scratch::new(n_rows * len);
         for block in blocks(geometry, len) {
             let columns = &mut buffer[..n_rows * block.len()];
             if parallel {
@@ -137,7 +138,7 @@ pub(super) fn input_gradient(geometry: &Geometry, grad: &[f32], weight: &[f32], 
             return;
         }
         let len = block_len(geometry, if parallel { 16 * BLOCK } else { BLOCK });
-        let mut buffer = vec![0.0; n_rows * len];
+        let mut buffer = Scratch::new(n_rows * len);
         for block in blocks(geometry, len) {
             let columns = &mut buffer[..n_rows * block.len()];
             let grad = Matrix {
@@ -171,7 +172,7 @@ pub(super) fn weight_gradient(geometry: &Geometry, grad: &[f32], x: &[f32], grad
         let n_rows = grad_weight.len() / geometry.c_out;
         let first = group * n_channels * taps;
         let len = (BLOCK / n_rows).next_multiple_of(64).min(n_columns);
-        let mut buffer = vec![0.0; n_rows * len];
+        let mut buffer = Scratch::new(n_rows * len);
         for image in 0..geometry.batch {
             let grad = &grad[image * grad_len..][..grad_len];
             let image = &x[image * image_len..][..image_len];

@@ -6,6 +6,7 @@
 mod columns;
 mod geometry;
 mod operation;
+mod scratch;
 mod tiles;
 mod transforms;
 mod winograd;

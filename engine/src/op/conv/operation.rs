@@ -1,6 +1,6 @@
 //! The convolution and its gradients as candle operations.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::geometry::Geometry;
 use super::winograd::Kernel;
@@ -54,7 +54,7 @@ impl Convolution {
         } else {
             None
         };
-        let grad_bias = if self.grad_bias { Some(grad.sum((0, 2, 3))?) } else { None };
+        let grad_bias = if self.grad_bias { Some(grad.apply_op1_no_bwd(&BiasGradient(geometry))?) } else { None };
         Ok([grad_x, grad_weight, grad_bias])
     }
 }
@@ -150,5 +150,32 @@ impl CustomOp2 for WeightGradient {
             Shape::from((n_rows, geometry.c_out))
         };
         Ok((CpuStorage::F32(grad_weight), shape))
+    }
+}
+
+/// Of the gradient of y: candle's sum over such axes steps from number to number.
+struct BiasGradient(Geometry);
+
+impl CustomOp1 for BiasGradient {
+    fn name(&self) -> &'static str {
+        "conv2d-bias-gradient"
+    }
+
+    fn cpu_fwd(&self, grad: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let geometry = &self.0;
+        let mut grad_bias = vec![0.0; geometry.c_out];
+        let planes = numbers(grad, layout)?.chunks_exact(geometry.out_pixels());
+        for (channel, plane) in planes.enumerate() {
+            // Sixteen sums, which a vector holds, and which lose less than one would.
+            let (blocks, rest) = plane.as_chunks::<16>();
+            let mut sums = [0.0f32; 16];
+            for block in blocks {
+                for (sum, value) in sums.iter_mut().zip(block) {
+                    *sum += *value;
+                }
+            }
+            grad_bias[channel % geometry.c_out] += sums.iter().sum::<f32>() + rest.iter().sum::<f32>();
+        }
+        Ok((CpuStorage::F32(grad_bias), Shape::from(geometry.c_out)))
     }
 }

@@ -9,6 +9,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
+use super::scratch::Scratch;
 use super::tiles::{POINTS, Tiling};
 use super::transforms::{LANES, apply, kernel, kernel_adjoint, zeros};
 use crate::op::gemm::{Matrix, MatrixMut, gemm};
@@ -88,9 +89,9 @@ pub(super) fn convolve(geometry: &Geometry, x: &[f32], kernel: Kernel<'_>, y: &m
     let n_pixels = geometry.out_pixels();
     let tile_len = (INPUTS / (POINTS * c_in)).next_multiple_of(LANES).min(tiling.n_tiles());
     let out_len = (KERNELS / (POINTS * c_in)).next_multiple_of(LANES).min(c_out);
-    let mut inputs = vec![0.0; c_in * (POINTS * tile_len + GAP)];
-    let mut kernels = vec![0.0; out_len * (POINTS * c_in + GAP)];
-    let mut products = vec![0.0; POINTS * out_len * tile_len];
+    let mut inputs = Scratch::new(c_in * (POINTS * tile_len + GAP));
+    let mut kernels = Scratch::new(out_len * (POINTS * c_in + GAP));
+    let mut products = Scratch::new(POINTS * out_len * tile_len);
     for tiles in blocks(tiling.n_tiles(), tile_len) {
         let n_tiles = tiles.len();
         let inputs = &mut inputs[..c_in * (POINTS * n_tiles + GAP)];
@@ -127,9 +128,9 @@ pub(super) fn weight_gradient(geometry: &Geometry, grad: &[f32], x: &[f32], grad
     let Geometry { c_in, c_out, .. } = *geometry;
     let tiling = Tiling::new(geometry);
     let tile_len = (INPUTS / (POINTS * c_in.max(c_out))).next_multiple_of(LANES).min(tiling.n_tiles());
-    let mut inputs = vec![0.0; c_in * (POINTS * tile_len + GAP)];
-    let mut grads = vec![0.0; c_out * (POINTS * tile_len + GAP)];
-    let mut products = vec![0.0; POINTS * c_out * c_in];
+    let mut inputs = Scratch::new(c_in * (POINTS * tile_len + GAP));
+    let mut grads = Scratch::new(c_out * (POINTS * tile_len + GAP));
+    let mut products = Scratch::new(POINTS * c_out * c_in);
     for tiles in blocks(tiling.n_tiles(), tile_len) {
         let n_tiles = tiles.len();
         let inputs = &mut inputs[..c_in * (POINTS * n_tiles + GAP)];
@@ -139,7 +140,7 @@ pub(super) fn weight_gradient(geometry: &Geometry, grad: &[f32], x: &[f32], grad
         products.par_chunks_mut(c_out * c_in).enumerate().for_each(|(point, products)| {
             let grads = at_point(grads, point, c_out, n_tiles);
             let inputs = at_point(inputs, point, c_in, n_tiles);
-            gemm(MatrixMut::rows(products, c_out, c_in), grads, inputs.t(), true, false);
+            gemm(MatrixMut::rows(products, c_out, c_in), grads, inputs.t(), tiles.start > 0, false);
         });
     }
     let arch = Arch::new();
