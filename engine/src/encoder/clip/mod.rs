@@ -2,6 +2,11 @@
 //!
 //! A text and a picture are near each other where the text tells what the picture shows. CAFE conditions on F(x), and
 //! filters by cosines: see [`normalized`](super::normalized).
+//!
+//! The towers are not those of candle-transformers, which agree with the reference too and take the same time with
+//! composed operations (ViT-B/32, one thread: 0.14 s a picture, 0.09 s a text, either way). Those have `quick_gelu` and
+//! 1e-5 built in, and layer norms without a gradient; Stable Diffusion's tower needs `gelu` and gradients, and whatever makes
+//! [`crate::op`] faster makes these faster.
 
 mod config;
 mod image;
