@@ -62,12 +62,16 @@ def clip(name: str, hidden_act: str, eos_token_id: int) -> None:
     images = pixels(3, 3, 18, 18)
     vision_output = model.vision_model(images)
     image, texts = model(input_ids=ids, pixel_values=images), model.text_model(ids)
+    variable = images.clone().requires_grad_()
+    with torch.enable_grad():
+        model.visual_projection(model.vision_model(variable).pooler_output).sum().backward()
     save_cases(
         name,
         {
             "pixels": images,
             "image": model.visual_projection(vision_output.pooler_output),
             "image.normalized": image.image_embeds,
+            "image.gradient": variable.grad,
             "image.last_hidden_state": vision_output.last_hidden_state,
             "ids": ids.to(torch.uint32),
             "short.ids": ids[1:2, :7].to(torch.uint32),

@@ -48,3 +48,16 @@ fn refuse_further_layers(weights: &Weights, layers: &str, key: &str, n_layers: u
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn normalized_rows_have_unit_length_and_zeros_stay() {
+        let x = Tensor::new(&[[3f32, 4.0], [0.0, 0.0], [-1e-3, 0.0]], &Device::Cpu).unwrap();
+        assert_eq!(normalized(&x).unwrap().to_vec2::<f32>().unwrap(), [[0.6, 0.8], [0.0, 0.0], [-1.0, 0.0]]);
+    }
+}

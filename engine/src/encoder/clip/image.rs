@@ -8,7 +8,7 @@ use candle_nn::VarBuilder;
 use super::config::{self, ClipVisionConfig};
 use super::{Layers, Widths};
 use crate::Result;
-use crate::encoder::vit::{Activation, Embeddings, Geometry, PatchEmbedding, check_heads};
+use crate::encoder::vit::{Activation, Embeddings, Geometry, PatchEmbedding, check_heads, first_token};
 use crate::layer::{LayerNorm, Linear};
 use crate::weights::Weights;
 
@@ -82,7 +82,7 @@ impl ClipImage {
     /// # Errors
     /// When the pixels have another shape, or of the tensors.
     pub fn forward(&self, pixels: &Tensor) -> candle_core::Result<Tensor> {
-        let cls = self.last_hidden_state(pixels)?.narrow(1, 0, 1)?.squeeze(1)?; // (B, C)
+        let cls = first_token(&self.layers.0, self.embed(pixels)?)?; // (B, C)
         self.visual_projection.forward(&self.post_layernorm.forward(&cls)?)
     }
 
@@ -92,13 +92,17 @@ impl ClipImage {
     /// # Errors
     /// When the pixels have another shape, or of the tensors.
     pub fn last_hidden_state(&self, pixels: &Tensor) -> candle_core::Result<Tensor> {
+        self.layers.forward(&self.embed(pixels)?, None, 0)
+    }
+
+    /// What enters the first block: (B, 1 + patches, C).
+    fn embed(&self, pixels: &Tensor) -> candle_core::Result<Tensor> {
         let (_, _, height, width) = pixels.dims4()?;
         let side = self.geometry.image_size;
         if (height, width) != (side, side) {
             candle_core::bail!("pictures of {height} × {width} pixels: this CLIP takes {side} × {side}");
         }
-        let x = self.pre_layrnorm.forward(&self.embeddings.forward(pixels)?)?;
-        self.layers.forward(&x, None, 0)
+        self.pre_layrnorm.forward(&self.embeddings.forward(pixels)?)
     }
 
     /// What the config says.

@@ -109,4 +109,16 @@ fn inputs_that_do_not_fit_are_errors() {
     let error = text.forward(&Tensor::new(vec![vec![0u32, 51], vec![0, 1]], &Device::Cpu).unwrap()).unwrap_err();
     assert!(error.to_string().starts_with("text 1 has no end-of-text token, 51"), "{error}");
     assert!(text.forward(&Tensor::new(vec![vec![0u32, 60, 51]], &Device::Cpu).unwrap()).is_err());
+    assert!(text.forward(&Tensor::zeros((1, 0), candle_core::DType::U32, &Device::Cpu).unwrap()).is_err());
+    assert!(text.forward(&Tensor::zeros((1, 13), candle_core::DType::U32, &Device::Cpu).unwrap()).is_err());
+    assert!(text.forward(&Tensor::zeros(3, candle_core::DType::U32, &Device::Cpu).unwrap()).is_err());
+}
+
+#[test]
+fn it_has_a_gradient_with_respect_to_pixels() {
+    let golden = Golden::open("clip");
+    let image = ClipImage::load(golden.folder(), &Device::Cpu).unwrap();
+    let pixels = candle_core::Var::from_tensor(golden.case("pixels")).unwrap();
+    let gradients = image.forward(&pixels).unwrap().sum_all().unwrap().backward().unwrap();
+    golden.assert_close("image.gradient", gradients.get(&pixels).unwrap());
 }

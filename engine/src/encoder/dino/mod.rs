@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use serde::Deserialize;
 
-use super::vit::{Activation, Block, Embeddings, Geometry, Mlp, Names, check_heads};
+use super::vit::{Activation, Block, Embeddings, Geometry, Mlp, Names, check_heads, first_token};
 use crate::Result;
 use crate::config::{Size, unsupported};
 use crate::layer::{LayerNorm, Linear};
@@ -127,11 +127,8 @@ impl Dino {
     /// # Errors
     /// When the pixels have another number of channels or are less than a patch, or of the tensors.
     pub fn forward(&self, pixels: &Tensor) -> candle_core::Result<Tensor> {
-        let mut x = self.embeddings.forward(pixels)?; // (B, 1 + h·w, C)
-        for layer in &self.layers {
-            x = layer.forward(&x, None)?;
-        }
-        self.layernorm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)
+        let x = self.embeddings.forward(pixels)?; // (B, 1 + h·w, C)
+        self.layernorm.forward(&first_token(&self.layers, x)?)
     }
 
     /// What the config says.

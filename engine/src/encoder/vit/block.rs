@@ -119,16 +119,38 @@ impl Block {
 
     /// `x` is (B, T, C), `mask` (T, T) is added to the scores. Returns (B, T, C).
     pub(in crate::encoder) fn forward(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-        let x = (x + scaled(self.attend(&self.norm1.forward(x)?, mask)?, self.scale1.as_ref())?)?;
-        &x + scaled(self.mlp.forward(&self.norm2.forward(&x)?)?, self.scale2.as_ref())?
+        let normed = self.norm1.forward(x)?;
+        self.finish(x, &normed, &normed, mask)
     }
 
-    fn attend(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-        let (query, key, value) = (self.query.forward(x)?, self.key.forward(x)?, self.value.forward(x)?);
-        self.output.forward(&op::attention(&query, &key, &value, self.n_heads, mask)?)
+    /// The first token of what [`forward`](Self::forward) returns, (B, 1, C), for the price of one token: where only the
+    /// CLS token counts, most of the last block does not.
+    pub(in crate::encoder) fn forward_first(&self, x: &Tensor) -> Result<Tensor> {
+        let normed = self.norm1.forward(x)?;
+        self.finish(&x.narrow(1, 0, 1)?, &normed.narrow(1, 0, 1)?, &normed, None)
+    }
+
+    /// `x` and its norm, (B, Tq, C), attend to `all` (B, T, C). Returns (B, Tq, C).
+    fn finish(&self, x: &Tensor, normed: &Tensor, all: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+        let (query, key, value) = (self.query.forward(normed)?, self.key.forward(all)?, self.value.forward(all)?);
+        let attended = self.output.forward(&op::attention(&query, &key, &value, self.n_heads, mask)?)?;
+        let x = (x + scaled(attended, self.scale1.as_ref())?)?;
+        &x + scaled(self.mlp.forward(&self.norm2.forward(&x)?)?, self.scale2.as_ref())?
     }
 }
 
 fn scaled(x: Tensor, scale: Option<&Tensor>) -> Result<Tensor> {
-    scale.map_or(Ok(x.clone()), |scale| x.broadcast_mul(scale))
+    match scale {
+        Some(scale) => x.broadcast_mul(scale),
+        None => Ok(x),
+    }
+}
+
+/// Runs `x` (B, T, C) through all blocks. Returns the first token, (B, C).
+pub(in crate::encoder) fn first_token(blocks: &[Block], x: Tensor) -> Result<Tensor> {
+    let Some((last, others)) = blocks.split_last() else {
+        return x.narrow(1, 0, 1)?.squeeze(1);
+    };
+    let x = others.iter().try_fold(x, |x, block| block.forward(&x, None))?;
+    last.forward_first(&x)?.squeeze(1)
 }

@@ -11,10 +11,13 @@ use std::path::Path;
 use crate::config::{Size, unsupported};
 use crate::{EngineError, Result};
 
-pub(super) use block::{Activation, Block, Mlp, Names};
+pub(super) use block::{Activation, Block, Mlp, Names, first_token};
 pub(super) use embedding::Embeddings;
 pub(super) use patch::PatchEmbedding;
 use position::PositionEmbedding;
+
+/// The largest side of a picture, in pixels: beyond any use, and far from an overflow.
+const LARGEST: usize = 65536;
 
 /// Pixels and patches of a square vision transformer, as configs give them.
 #[derive(Clone, Copy, Debug)]
@@ -30,8 +33,8 @@ impl Geometry {
     /// When pictures or patches are not squares, or a patch is empty or larger than a picture.
     pub(super) fn new(image_size: Size, patch_size: Size, path: &Path) -> Result<Self> {
         let side = |size: Size, key: &str| {
-            let side = size.side().filter(|side| *side > 0);
-            side.ok_or_else(|| unsupported(path, key, size, "one positive number, or two equal ones"))
+            let side = size.side().filter(|side| (1..=LARGEST).contains(side));
+            side.ok_or_else(|| unsupported(path, key, size, "one number, or two equal ones, 1 to 65536"))
         };
         let (image_size, patch_size) = (side(image_size, "image_size")?, side(patch_size, "patch_size")?);
         if patch_size > image_size {
