@@ -52,7 +52,7 @@ fn whole_loops_end_where_the_reference_ends() {
 fn options_are_those_of_the_reference() {
     let golden = Golden::open("noise");
     let base = NoiseConfig::stable_diffusion(PredictionType::Epsilon);
-    let alpha_one = NoiseConfig { set_alpha_to_one: true, steps_offset: 0, ..base.clone() };
+    let alpha_one = NoiseConfig { set_alpha_to_one: true, steps_offset: 0, ..base };
     follows(&golden, "ddim.alpha_one", &alpha_one, 20, 0.7);
     let clipped = NoiseConfig { clip_sample: true, clip_sample_range: 1.5, ..base };
     follows(&golden, "ddim.clipped", &clipped, 20, 0.7);
