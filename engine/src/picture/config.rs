@@ -9,8 +9,9 @@ use super::resize::Filter;
 /// The keys that matter; what a processor of the same name defaults to stands for those that are absent.
 #[derive(Deserialize)]
 struct Config {
-    #[serde(alias = "feature_extractor_type")]
     image_processor_type: Option<String>,
+    /// What the key above was called before.
+    feature_extractor_type: Option<String>,
     do_resize: Option<bool>,
     size: Option<Size>,
     resample: Option<u32>,
@@ -46,7 +47,7 @@ const SUPPORTED_TYPES: &str = "CLIPImageProcessor, BitImageProcessor, ViTImagePr
 
 pub(super) fn parse(json: &[u8]) -> Result<ImageProcessor, String> {
     let config: Config = serde_json::from_slice(json).map_err(|error| format!("is not valid: {error}"))?;
-    let kind = kind(config.image_processor_type.as_deref())?;
+    let kind = kind(config.image_processor_type.or(config.feature_extractor_type).as_deref())?;
     if config.do_pad == Some(true) {
         return Err("do_pad = true is not supported; only false is".to_owned());
     }
@@ -79,6 +80,7 @@ pub(super) fn parse(json: &[u8]) -> Result<ImageProcessor, String> {
 }
 
 fn kind(name: Option<&str>) -> Result<Kind, String> {
+    // The oldest files are CLIP's, and name no processor.
     let full = name.unwrap_or("CLIPImageProcessor");
     // `…Fast` and `…Pil` say who computes it, `…FeatureExtractor` is what it was called before.
     let base = ["ImageProcessorFast", "ImageProcessorPil", "ImageProcessor", "FeatureExtractor"]

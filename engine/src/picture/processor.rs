@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use image::{RgbImage, imageops};
 
 use super::config;
-use super::resize::{Axis, Filter, resize};
+use super::resize::{Axis, Filter, check_area, resize};
 use crate::{EngineError, Result};
 
 /// Mean and standard deviation of CLIP's training pictures, red, green, blue, of values in 0..=1.
@@ -138,6 +138,7 @@ impl ImageProcessor {
         if visible.dimensions() == (crop_width, crop_height) {
             return Ok(visible);
         }
+        check_area(image, crop_width, crop_height)?;
         let mut padded = RgbImage::new(crop_width, crop_height);
         imageops::replace(&mut padded, &visible, left.into(), top.into());
         Ok(padded)

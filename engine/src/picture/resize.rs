@@ -75,12 +75,8 @@ pub(super) fn resize(image: &RgbImage, horizontal: Axis, vertical: Axis, filter:
         )));
     }
     // Between rows and columns the picture has the new width and the old height.
-    for (width, height) in [(horizontal.length, vertical.length), (horizontal.length, height)] {
-        if u64::from(width) * u64::from(height) > MAX_PIXELS.max(u64::from(image.width()) * u64::from(image.height())) {
-            let message = format!("resizing {}×{} px would take {width}×{height} px", image.width(), image.height());
-            return Err(EngineError::argument(format!("{message}; at most {MAX_PIXELS} pixels are allowed")));
-        }
-    }
+    check_area(image, horizontal.length, height)?;
+    check_area(image, horizontal.length, vertical.length)?;
     let source = ImageRef::new(width, height, image.as_raw(), PixelType::U8x3).map_err(failed)?;
     let options = ResizeOptions::new().resize_alg(filter.algorithm()).use_alpha(false);
     let mut resizer = Resizer::new();
@@ -95,6 +91,24 @@ pub(super) fn resize(image: &RgbImage, horizontal: Axis, vertical: Axis, filter:
     resizer.resize(&rows, &mut resized, &by_column).map_err(failed)?;
     RgbImage::from_raw(horizontal.length, vertical.length, resized.into_vec())
         .ok_or_else(|| EngineError::argument("the resized picture has too few bytes"))
+}
+
+/// Refuses to make `width`×`height` px of `image` when that is far too large.
+///
+/// # Errors
+/// See above.
+pub(super) fn check_area(image: &RgbImage, width: u32, height: u32) -> Result<()> {
+    let area = |width: u32, height: u32| u64::from(width) * u64::from(height);
+    // No larger than the picture is no harm.
+    let allowed = MAX_PIXELS.max(area(image.width(), image.height()));
+    if area(width, height) <= allowed {
+        return Ok(());
+    }
+    Err(EngineError::argument(format!(
+        "a picture of {}×{} px would become one of {width}×{height} px; at most {allowed} pixels are allowed",
+        image.width(),
+        image.height()
+    )))
 }
 
 fn failed(error: impl std::fmt::Display) -> EngineError {

@@ -150,7 +150,7 @@ fn presets_are_what_the_models_were_trained_with() {
     // openai/clip-vit-large-patch14-336, with sizes of one number as old files have them.
     let clip = published(
         r#"{"crop_size": 336, "do_center_crop": true, "do_normalize": true, "do_resize": true, "resample": 3,
-            "feature_extractor_type": "CLIPFeatureExtractor", "size": 336,
+            "feature_extractor_type": "CLIPFeatureExtractor", "size": 336, "image_processor_type": "CLIPImageProcessor",
             "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}"#,
     );
     assert_eq!(clip, ImageProcessor::clip(336));
@@ -204,6 +204,9 @@ fn pictures_without_pixels_or_with_far_too_many_are_refused() {
     let message = process(&line, ImageProcessor { crop: None, ..ImageProcessor::clip(224) }).unwrap_err();
     assert!(message.to_string().contains("at most 67108864 pixels"), "{message}");
     assert!(process(&line, ImageProcessor::clip(u32::MAX)).is_err());
+    let padded = ImageProcessor { resize: None, crop: Some((70_000, 70_000)), ..ImageProcessor::clip(224) };
+    let message = process(&line, padded).unwrap_err();
+    assert!(message.to_string().contains("would become one of 70000×70000 px"), "{message}");
     assert!(pixels::from_image(&RgbImage::new(3, 0), (8, 8), &Device::Cpu).is_err());
     assert!(pixels::from_image(&line, (0, 8), &Device::Cpu).is_err());
     assert_eq!(pixels::from_image(&line, (64, 8), &Device::Cpu).unwrap().dims(), [1, 3, 64, 8]);
