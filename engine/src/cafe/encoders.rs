@@ -29,7 +29,8 @@ impl ImageEncoders {
         let (clip, dino) = (ClipImage::load(&clip_folder, device)?, Dinov2::load(&dino_folder, device)?);
         let clip_processor = ImageProcessor::load(&clip_folder, ImageProcessor::clip(side(clip.image_size())?))?;
         // DINOv2 was trained at 518 px and is used at 224; a model that was trained at less takes what it was trained at.
-        let dino_processor = ImageProcessor::load(&dino_folder, ImageProcessor::dino(side(dino.image_size())?.min(224)))?;
+        let dino_processor =
+            ImageProcessor::load(&dino_folder, ImageProcessor::dino(side(dino.image_size())?.min(224)))?;
         Ok(Self { clip, clip_processor, dino, dino_processor, device: device.clone() })
     }
 

@@ -45,7 +45,10 @@ impl Family {
     pub fn open(folder: &Path) -> Result<Self> {
         let is_folder = folder.metadata().map_err(|error| EngineError::io(folder, error))?.is_dir();
         if !is_folder {
-            return Err(EngineError::config(folder, "is not a folder: a model family is a folder with one folder for each role"));
+            return Err(EngineError::config(
+                folder,
+                "is not a folder: a model family is a folder with one folder for each role",
+            ));
         }
         Ok(Self { folder: folder.into() })
     }
@@ -60,14 +63,18 @@ impl Family {
     pub(super) fn check_conditions(&self, config: &UNetConfig, (clip_dim, dino_dim): (usize, usize)) -> Result<()> {
         let path = self.folder(Role::CafeUNet).join("config.json");
         let Some(cafe) = &config.cafe else {
-            return Err(EngineError::config(path, "has no `cafe`: it is conditioned on text, and cannot take E(x) and F(x)"));
+            return Err(EngineError::config(
+                path,
+                "has no `cafe`: it is conditioned on text, and cannot take E(x) and F(x)",
+            ));
         };
         for (key, wanted, role, made) in [
             ("clip_dim", cafe.clip_dim, Role::ClipCondition, clip_dim),
             ("dino_dim", cafe.dino_dim, Role::DinoCondition, dino_dim),
         ] {
             if wanted != made {
-                let message = format!("cafe.{key} is {wanted}, and {} makes {made}: they are not of one family", role.folder());
+                let message =
+                    format!("cafe.{key} is {wanted}, and {} makes {made}: they are not of one family", role.folder());
                 return Err(EngineError::config(path, message));
             }
         }

@@ -72,7 +72,9 @@ impl CafeEngine {
     pub fn conditions(&self, references: &[RgbImage], donors: &[RgbImage], alpha: f64) -> Result<CafeConditioning> {
         if references.len() != donors.len() || references.is_empty() {
             let (n_references, n_donors) = (references.len(), donors.len());
-            return Err(EngineError::argument(format!("{n_references} references and {n_donors} images w: pairs are wanted")));
+            return Err(EngineError::argument(format!(
+                "{n_references} references and {n_donors} images w: pairs are wanted"
+            )));
         }
         let clip = mix(&self.encoders.clip(donors)?, &self.encoders.clip(references)?, alpha)?;
         Ok(CafeConditioning { clip, dino: self.encoders.dino(references)? })
@@ -140,7 +142,9 @@ impl Painter<'_> {
         };
         let multiple = factor * config.latent_multiple();
         if height == 0 || width == 0 || height % multiple != 0 || width % multiple != 0 {
-            return Err(EngineError::argument(format!("an image of {height}×{width} px: this model makes multiples of {multiple}")));
+            return Err(EngineError::argument(format!(
+                "an image of {height}×{width} px: this model makes multiples of {multiple}"
+            )));
         }
         Ok([height / factor, width / factor])
     }

@@ -3,9 +3,9 @@
 use candle_core::{DType, Device};
 use image::RgbImage;
 
+use super::Painter;
 use super::family::{Family, Role};
 use super::sample::{Guided, OnStep, SamplerSettings};
-use super::Painter;
 use crate::encoder::text::TextEncoder;
 use crate::encoder::tokenizer::TextTokenizer;
 use crate::error::{EngineError, Result};

@@ -10,7 +10,11 @@ pub(crate) mod gemm;
 pub mod layout;
 pub mod linear;
 pub mod norm;
+mod storage;
+#[cfg(test)]
+mod testing;
 pub mod upsample;
+mod vector;
 
 use std::cell::Cell;
 

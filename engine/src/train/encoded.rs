@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use candle_core::{Device, Tensor};
 use image::RgbImage;
 
+use crate::cafe::ImageEncoders;
 use crate::error::{EngineError, Result};
 use crate::noise::Noise;
+use crate::picture::pixels;
 use crate::train::DiffusionBatch;
 use crate::unet::CafeConditioning;
-use crate::cafe::ImageEncoders;
-use crate::picture::pixels;
 use crate::vae::{AutoencoderKl, LatentDistribution, VaeConfig};
 use crate::weights::{Metadata, Weights, read_metadata, save};
 
@@ -48,7 +48,9 @@ impl EncodedRows {
     ) -> Result<Self> {
         if references.len() != targets.len() {
             let (n_references, n_targets) = (references.len(), targets.len());
-            return Err(EngineError::argument(format!("{n_references} references and {n_targets} targets: pairs are wanted")));
+            return Err(EngineError::argument(format!(
+                "{n_references} references and {n_targets} targets: pairs are wanted"
+            )));
         }
         Ok(Self {
             clip: encoders.clip(targets)?,
@@ -87,8 +89,7 @@ impl EncodedPairs {
     /// When the folder cannot be made.
     pub fn open(folder: &Path, n_rows: usize, fingerprint: &str) -> Result<Self> {
         std::fs::create_dir_all(folder).map_err(|error| EngineError::io(folder, error))?;
-        let mut pairs =
-            Self { folder: folder.into(), n_rows, fingerprint: fingerprint.to_owned(), shards: Vec::new() };
+        let mut pairs = Self { folder: folder.into(), n_rows, fingerprint: fingerprint.to_owned(), shards: Vec::new() };
         pairs.shards = (0..n_rows.div_ceil(SHARD_ROWS)).map(|index| pairs.shard(index)).collect();
         Ok(pairs)
     }
@@ -151,7 +152,8 @@ impl EncodedPairs {
 
     fn tensor(&self, row: usize, name: &str) -> Result<Tensor> {
         let shard = self.shards.get(row / SHARD_ROWS).and_then(Option::as_ref);
-        let shard = shard.ok_or_else(|| EngineError::argument(format!("pair {row} of {} is not encoded", self.n_rows)))?;
+        let shard =
+            shard.ok_or_else(|| EngineError::argument(format!("pair {row} of {} is not encoded", self.n_rows)))?;
         Ok(shard.tensor(&format!("{row}.{name}"))?)
     }
 
@@ -193,7 +195,8 @@ mod tests {
         assert_eq!(pairs.missing(), [(0, SHARD_ROWS)]);
         let again = EncodedPairs::open(folder.path(), n_rows, "one").unwrap();
         assert_eq!(again.missing(), [(0, SHARD_ROWS)]);
-        let batch = again.batch(&[SHARD_ROWS + 2, SHARD_ROWS], &VaeConfig::sd2(), &Noise::new(0), &Device::Cpu).unwrap();
+        let batch =
+            again.batch(&[SHARD_ROWS + 2, SHARD_ROWS], &VaeConfig::sd2(), &Noise::new(0), &Device::Cpu).unwrap();
         assert_close("clip", &batch.conditions.clip, &Tensor::full(2.0_f32, (2, 3), &Device::Cpu).unwrap(), 0.0);
         assert_eq!((batch.latents.dims(), batch.latents.dtype()), ([2, 4, 2, 2].as_slice(), DType::F32));
         assert!(again.batch(&[0], &VaeConfig::sd2(), &Noise::new(0), &Device::Cpu).is_err());

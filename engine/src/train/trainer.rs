@@ -7,8 +7,8 @@ use candle_core::{Device, Tensor};
 
 use super::order::batch_rows;
 use super::{
-    Accumulator, AdamW, AdamWConfig, DiffusionDraw, DiffusionSettings, Ema, EmaConfig, EncodedPairs, Gradients, Progress, ResumePoint, clip_grad_norm,
-    diffusion_loss,
+    Accumulator, AdamW, AdamWConfig, DiffusionDraw, DiffusionSettings, Ema, EmaConfig, EncodedPairs, Gradients,
+    Progress, ResumePoint, clip_grad_norm, diffusion_loss,
 };
 use crate::error::{EngineError, Result};
 use crate::noise::{DdpmScheduler, Noise, NoiseConfig};
@@ -64,7 +64,9 @@ impl DiffusionTrainer {
     /// When the UNet has no conditions of CAFE, weights do not fit it, or a setting is out of range.
     pub fn new(parts: DiffusionParts, settings: DiffusionSettings, device: &Device) -> Result<Self> {
         if parts.unet.cafe.is_none() {
-            return Err(EngineError::argument("the UNet has no conditions of CAFE: make one of the base model's first"));
+            return Err(EngineError::argument(
+                "the UNet has no conditions of CAFE: make one of the base model's first",
+            ));
         }
         if settings.batch_size == 0 || settings.n_accumulate == 0 {
             return Err(EngineError::argument("batch_size and n_accumulate must be at least 1"));
@@ -73,7 +75,11 @@ impl DiffusionTrainer {
         let config_digest = config_digest(&parts, &settings)?;
         let (unet, variables) = UNet::for_training(parts.unet, &parts.weights, settings.trainable, device)?;
         let variables = variables.all();
-        let ema = if settings.ema_decay > 0.0 { Some(Ema::new(&variables, EmaConfig { decay: settings.ema_decay, ..EmaConfig::default() })?) } else { None };
+        let ema = if settings.ema_decay > 0.0 {
+            Some(Ema::new(&variables, EmaConfig { decay: settings.ema_decay, ..EmaConfig::default() })?)
+        } else {
+            None
+        };
         let config = AdamWConfig { weight_decay: settings.weight_decay, ..AdamWConfig::default() };
         Ok(Self {
             unet,
@@ -177,7 +183,9 @@ impl DiffusionTrainer {
     pub fn weights(&self) -> Result<BTreeMap<String, Tensor>> {
         let trained: BTreeMap<String, Tensor> = match &self.ema {
             Some(ema) => ema.averages().clone(),
-            None => self.optimizer.variables().iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect(),
+            None => {
+                self.optimizer.variables().iter().map(|(name, var)| (name.clone(), var.as_detached_tensor())).collect()
+            }
         };
         let mut all = BTreeMap::new();
         for name in self.start.names() {
