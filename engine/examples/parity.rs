@@ -4,6 +4,7 @@
 //! `python engine/goldens/make/full_size.py MODEL FOLDER` made the weights, the inputs and what PyTorch makes of them.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use cafe_engine::encoder::clip::{ClipImage, ClipText};
 use cafe_engine::encoder::dino::Dino;
 use cafe_engine::encoder::dinov2::Dinov2;
 use cafe_engine::encoder::text::TextEncoder;
-use cafe_engine::{Device, EngineError, Result, Tensor};
+use cafe_engine::{Device, Tensor};
 
 /// How often each is timed; the fastest counts.
 const TIMES: usize = 5;
@@ -19,6 +20,7 @@ const TIMES: usize = 5;
 const ENOUGH: f64 = 30.0;
 
 type Cases = HashMap<String, Tensor>;
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -58,7 +60,7 @@ fn run(model: &str, folder: &Path) -> Result<()> {
 }
 
 fn case<'a>(cases: &'a Cases, name: &str) -> Result<&'a Tensor> {
-    cases.get(name).ok_or_else(|| EngineError::Argument(format!("cases.safetensors has no `{name}`")))
+    cases.get(name).ok_or_else(|| format!("cases.safetensors has no `{name}`").into())
 }
 
 #[expect(clippy::print_stdout, reason = "this is what the example is for")]

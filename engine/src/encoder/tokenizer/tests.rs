@@ -14,7 +14,7 @@ fn agrees(folder: &Path) {
     assert_eq!((texts.len(), tokenizer.length()), (expected.len(), 77));
     for (text, expected) in texts.iter().zip(&expected) {
         let ids = tokenizer.encode(&[text], &Device::Cpu).unwrap().to_vec2::<u32>().unwrap();
-        assert_eq!(ids, [expected.clone()], "{text:?}");
+        assert_eq!((ids.len(), &ids[0]), (1, expected), "{text:?}");
     }
     assert_eq!(tokenizer.encode(&texts, &Device::Cpu).unwrap().to_vec2::<u32>().unwrap(), expected);
 }
