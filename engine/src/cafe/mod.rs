@@ -149,3 +149,6 @@ impl Painter<'_> {
         Ok([height / factor, width / factor])
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -87,17 +87,36 @@ pub(super) fn sample(
     device: &Device,
     on_step: OnStep<'_>,
 ) -> Result<Tensor> {
-    let drawn = |purpose: &str| {
-        let rows: Vec<Noise> = rows.iter().map(|noise| noise.of(purpose)).collect();
-        Noise::normal_rows(&rows, shape.as_slice(), device)
-    };
-    let mut latents = drawn("latents")?;
+    let latents = drawn(rows, "latents", &shape, device)?;
+    denoise(guided, scheduler, latents, rows, on_step)
+}
+
+/// Denoises `latents` (B, C, H, W), step by step; `rows` are drawn from where the noise scheduler adds noise.
+pub(super) fn denoise(
+    guided: &Guided<'_>,
+    scheduler: &DdimScheduler,
+    latents: Tensor,
+    rows: &[Noise],
+    on_step: OnStep<'_>,
+) -> Result<Tensor> {
+    let mut latents = latents;
     let n_steps = scheduler.timesteps().len();
     for (index, timestep) in scheduler.timesteps().iter().enumerate() {
         let predicted = guided.predict(&latents, *timestep)?;
-        let noise = if scheduler.wants_noise() { Some(drawn(&format!("step/{index}"))?) } else { None };
+        let noise = if scheduler.wants_noise() {
+            let shape = latents.dims().get(1..).unwrap_or_default();
+            Some(drawn(rows, &format!("step/{index}"), shape, latents.device())?)
+        } else {
+            None
+        };
         latents = scheduler.step(&predicted, index, &latents, noise.as_ref())?;
         on_step(index + 1, n_steps);
     }
     Ok(latents)
+}
+
+/// Noise for `purpose`, of each row's own seed.
+fn drawn(rows: &[Noise], purpose: &str, shape: &[usize], device: &Device) -> Result<Tensor> {
+    let rows: Vec<Noise> = rows.iter().map(|noise| noise.of(purpose)).collect();
+    Ok(Noise::normal_rows(&rows, shape, device)?)
 }

@@ -1,6 +1,6 @@
 //! The base model: text to image, which makes w where there is no index to take it from.
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
 use super::Painter;
@@ -9,6 +9,8 @@ use super::sample::{Guided, OnStep, SamplerSettings};
 use crate::encoder::text::TextEncoder;
 use crate::encoder::tokenizer::TextTokenizer;
 use crate::error::{EngineError, Result};
+#[cfg(test)]
+use crate::noise::DdimScheduler;
 use crate::noise::{Noise, NoiseConfig};
 use crate::unet::UNet;
 use crate::vae::AutoencoderKl;
@@ -57,14 +59,33 @@ impl TextToImage {
         if seeds.len() != prompts.len() || prompts.is_empty() {
             return Err(EngineError::argument(format!("{} seeds for {} prompts", seeds.len(), prompts.len())));
         }
-        let encode = |texts: &[String]| -> Result<_> {
-            Ok(self.text_encoder.forward(&self.tokenizer.encode(texts, &self.device)?)?)
-        };
-        let states = encode(prompts)?; // (B, T, D)
-        let empty = encode(&vec![String::new(); prompts.len()])?;
+        let states = self.states(prompts)?; // (B, T, D)
+        let empty = self.states(&vec![""; prompts.len()])?;
         let guided = Guided::text(&self.unet, &states, &empty, text_scale)?;
         let rows: Vec<Noise> = seeds.iter().map(|seed| Noise::new(*seed)).collect();
         let painter = Painter { vae: &self.vae, noise_scheduler: &self.noise_scheduler, device: &self.device };
         painter.paint(&guided, settings, &rows, on_step)
+    }
+
+    /// Latents and pixels of `prompt`, from `latents` (1, C, H, W) given: what the reference is compared with.
+    #[cfg(test)]
+    pub(super) fn trace(
+        &self,
+        prompt: &str,
+        text_scale: f64,
+        n_steps: u32,
+        latents: &Tensor,
+    ) -> Result<(Tensor, Tensor)> {
+        let (states, empty) = (self.states(&[prompt])?, self.states(&[""])?);
+        let guided = Guided::text(&self.unet, &states, &empty, text_scale)?;
+        let scheduler = DdimScheduler::new(&self.noise_scheduler, n_steps, 0.0)?;
+        let latents = super::sample::denoise(&guided, &scheduler, latents.clone(), &[], &|_, _| {})?;
+        let pixels = self.vae.decode(&self.vae.config().unscale_latents(&latents)?)?;
+        Ok((latents, pixels))
+    }
+
+    /// States of the text encoder, (B, T, D).
+    fn states(&self, texts: &[impl AsRef<str>]) -> Result<Tensor> {
+        Ok(self.text_encoder.forward(&self.tokenizer.encode(texts, &self.device)?)?)
     }
 }
