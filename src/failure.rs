@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use cafe_engine::EngineError;
 use cafe_pipeline::audit::AuditError;
 use cafe_pipeline::catalog::CatalogError;
 use cafe_pipeline::executor::RunError;
@@ -74,6 +75,13 @@ impl From<CatalogError> for Failure {
             CatalogError::Transient(_) | CatalogError::DiskFull(_) => Self::Transient(text),
             CatalogError::Internal(_) => Self::Internal(text),
         }
+    }
+}
+
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        // What goes wrong with models is in their files, or in what is asked of them.
+        Self::usage(error.to_string(), "")
     }
 }
 

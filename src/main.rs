@@ -42,13 +42,15 @@ fn main() -> ExitCode {
     code
 }
 
-/// One budget for all threads: polars takes its share from the environment when it is first used.
+/// One budget for all threads: polars, and rayon below the models, take their share from the environment when they are
+/// first used.
 fn share_threads(threads: usize) {
-    const POLARS: &str = "POLARS_MAX_THREADS";
-    if std::env::var_os(POLARS).is_none() {
-        #[expect(unsafe_code, reason = "nothing else runs yet: no other thread can read the environment")]
-        unsafe {
-            std::env::set_var(POLARS, threads.to_string());
+    for name in ["POLARS_MAX_THREADS", "RAYON_NUM_THREADS"] {
+        if std::env::var_os(name).is_none() {
+            #[expect(unsafe_code, reason = "nothing else runs yet: no other thread can read the environment")]
+            unsafe {
+                std::env::set_var(name, threads.to_string());
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod bars;
 mod lines;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -13,6 +14,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::cli::Progress;
+
+pub(crate) use steps::steps;
 
 /// What is known of a node before the run.
 #[derive(Clone, Copy, Debug, Default)]

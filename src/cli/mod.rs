@@ -1,8 +1,12 @@
 //! The arguments.
 
+mod model;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use model::{Decay, GenerateArgs, GuidanceForm, TrainCommand, TrainDiffusionArgs, Trains};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 internal error; 2 usage; 3 manifest or plan invalid; 4 finished with \
 quarantined or failed items; 5 audit does not balance; 6 budget spent; 75 passing fault, run it again; 130 interrupted.";
@@ -40,6 +44,11 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// A new release from stored scores with other thresholds; nothing upstream is made again.
     Recut(RecutArgs),
+    /// Makes an image of the subject of another: the CAFE model with an image, or with a prompt, as its second condition.
+    Generate(Box<GenerateArgs>),
+    /// Trains a model of a family.
+    #[command(subcommand)]
+    Train(Box<TrainCommand>),
     /// Shows what this machine has, what is missing, and how to get it.
     Doctor(DoctorArgs),
     /// Prints the manifest's JSON schema, for editors.

@@ -52,7 +52,7 @@ pub(crate) struct GenerateArgs {
     pub(crate) text_scale: f64,
     /// Height and width of the image in pixels; default: what the model was trained for.
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
-    pub(crate) size: Option<(usize, usize)>,
+    pub(crate) size: Option<(u32, u32)>,
     /// Where w is written, if it is made of a prompt.
     #[arg(long, value_name = "FILE", requires = "prompt")]
     pub(crate) keep_donor: Option<PathBuf>,
@@ -128,7 +128,7 @@ pub(crate) struct TrainDiffusionArgs {
     pub(crate) clip_tokens: u32,
     /// Height and width of the images in pixels; default: what the UNet was trained for.
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
-    pub(crate) size: Option<(usize, usize)>,
+    pub(crate) size: Option<(u32, u32)>,
     /// Seed of all that is drawn.
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -170,7 +170,7 @@ fn parse_weight(text: &str) -> Result<f64, String> {
     }
 }
 
-fn parse_size(text: &str) -> Result<(usize, usize), String> {
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
     let sides = text.split_once('x').and_then(|(height, width)| Some((height.parse().ok()?, width.parse().ok()?)));
     sides
         .filter(|(height, width)| (1..=8192).contains(height) && (1..=8192).contains(width))

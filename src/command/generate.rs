@@ -1,6 +1,6 @@
 //! `generate`: one image of the subject of another (Eq. 4).
 
-use std::path::Path;
+use std::io::{Write, stdout};
 
 use cafe_engine::Device;
 use cafe_engine::cafe::{CafeEngine, Family, SamplerSettings, TextToImage};
@@ -21,7 +21,11 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
     }
     let reference = pictures::read(&args.image)?;
     let family = Family::open(&args.family.family)?;
-    let settings = SamplerSettings { n_steps: args.steps.into(), eta: args.eta, size_px: args.size };
+    let settings = SamplerSettings {
+        n_steps: args.steps.into(),
+        eta: args.eta,
+        size_px: args.size.map(|(height, width)| (height as usize, width as usize)),
+    };
     let donor = donor(args, &family, &settings, &device)?;
     if let Some(path) = &args.keep_donor {
         pictures::write(&donor, path)?;
@@ -36,12 +40,17 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
     for image in &images {
         pictures::write(image, &args.output)?;
     }
-    println_json(args, &args.output);
+    report(args)?;
     Ok(0)
 }
 
 /// w: given, or made of the prompt.
-fn donor(args: &GenerateArgs, family: &Family, settings: &SamplerSettings, device: &Device) -> Result<RgbImage, Failure> {
+fn donor(
+    args: &GenerateArgs,
+    family: &Family,
+    settings: &SamplerSettings,
+    device: &Device,
+) -> Result<RgbImage, Failure> {
     if let Some(path) = &args.like {
         return pictures::read(path);
     }
@@ -61,4 +70,22 @@ fn guidance(args: &GenerateArgs) -> Guidance {
             Guidance::Nested { dino_scale: args.dino_scale, clip_scale: args.clip_scale, order: Order::DinoFirst }
         }
     }
+}
+
+/// stdout is data: what made the image.
+fn report(args: &GenerateArgs) -> Result<(), Failure> {
+    let made = json!({
+        "output": args.output,
+        "image": args.image,
+        "like": args.like,
+        "prompt": args.prompt,
+        "alpha": args.alpha,
+        "seed": args.seed,
+        "steps": args.steps,
+        "eta": args.eta,
+        "guidance": guidance(args),
+        "text_scale": args.prompt.as_ref().map(|_| args.text_scale),
+    });
+    writeln!(stdout().lock(), "{made}")?;
+    Ok(())
 }

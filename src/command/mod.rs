@@ -4,15 +4,18 @@ mod audit;
 mod demo;
 mod doctor;
 mod explain;
+mod generate;
 mod init;
 mod isolate;
 mod measure;
+mod pictures;
 mod plan;
 mod query;
 mod recut;
 mod run;
 mod schema;
 mod status;
+mod train;
 
 use crate::cli::Command;
 use crate::failure::Failure;
@@ -28,9 +31,16 @@ pub(crate) async fn run(command: Command, threads: usize) -> Result<u8, Failure>
         Command::Audit(args) => audit::run(&args).await,
         Command::Query(args) => query::run(args).await,
         Command::Recut(args) => recut::run(args, threads).await,
+        Command::Generate(args) => blocking(move || generate::run(&args)).await,
+        Command::Train(train) => train::run(*train).await,
         Command::Doctor(args) => doctor::run(&args, threads).await,
         Command::Schema => schema::run(),
         Command::Measure(args) => measure::run(&args),
         Command::Isolate(args) => isolate::run(&args).await,
     }
+}
+
+/// Runs what computes for long on a thread where it holds up nobody.
+async fn blocking(work: impl FnOnce() -> Result<u8, Failure> + Send + 'static) -> Result<u8, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Failure::Internal(error.to_string()))?
 }

@@ -4,6 +4,7 @@
 
 mod crash;
 mod faults;
+mod models;
 mod power_cut;
 mod support;
 mod surface;

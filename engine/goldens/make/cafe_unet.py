@@ -1,9 +1,13 @@
 """CAFE's UNet (arXiv 2312.03045, Eq. 1) on diffusers' `UNet2DConditionModel`: each `attn2` attends to CLIP tokens and
 to DINO patches with keys and values of their own and a shared query, and sums both before the output projection."""
 
+import json
+import pathlib
+
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DConditionModel
+from safetensors.torch import save_file
 
 import common
 
@@ -49,46 +53,42 @@ CONDITIONS: dict[str, torch.Tensor] = {}
 class ClipTokens(torch.nn.Module):
     """IP-Adapter's `ImageProjModel`: n tokens of one embedding."""
 
-    def __init__(self, n_tokens: int):
+    def __init__(self, n_tokens: int, clip_dim: int):
         super().__init__()
         self.n_tokens = n_tokens
-        self.proj = torch.nn.Linear(CLIP_DIM, n_tokens * CLIP_DIM)
-        self.norm = torch.nn.LayerNorm(CLIP_DIM)
+        self.proj = torch.nn.Linear(clip_dim, n_tokens * clip_dim)
+        self.norm = torch.nn.LayerNorm(clip_dim)
 
     def forward(self, clip):
-        return self.norm(self.proj(clip).unflatten(-1, (self.n_tokens, CLIP_DIM)))
+        return self.norm(self.proj(clip).unflatten(-1, (self.n_tokens, -1)))
 
 
 class CafeUNet(UNet2DConditionModel):
-    def __init__(self, n_clip_tokens: int):
-        super().__init__(**CONFIG)
+    def __init__(self, n_clip_tokens: int, clip_dim: int = CLIP_DIM, dino_dim: int = DINO_DIM, config: dict = CONFIG):
+        super().__init__(**config)
+        self.cafe = dict(clip_dim=clip_dim, dino_dim=dino_dim, n_clip_tokens=n_clip_tokens)
+        self.own_config = config
         for module in self.modules():
             if getattr(module, "is_cross_attention", False):
                 width = module.to_q.out_features
                 del module.to_k, module.to_v
-                module.to_k_clip = torch.nn.Linear(CLIP_DIM, width, bias=False)
-                module.to_v_clip = torch.nn.Linear(CLIP_DIM, width, bias=False)
-                module.to_k_dino = torch.nn.Linear(DINO_DIM, width, bias=False)
-                module.to_v_dino = torch.nn.Linear(DINO_DIM, width, bias=False)
+                module.to_k_clip = torch.nn.Linear(clip_dim, width, bias=False)
+                module.to_v_clip = torch.nn.Linear(clip_dim, width, bias=False)
+                module.to_k_dino = torch.nn.Linear(dino_dim, width, bias=False)
+                module.to_v_dino = torch.nn.Linear(dino_dim, width, bias=False)
                 module.set_processor(DecoupledProcessor())
-        self.clip_tokens = ClipTokens(n_clip_tokens) if n_clip_tokens > 1 else None
-        self.n_clip_tokens = n_clip_tokens
+        self.clip_tokens = ClipTokens(n_clip_tokens, clip_dim) if n_clip_tokens > 1 else None
 
     def predict(self, latents, timesteps, clip, dino):
         CONDITIONS["clip"] = clip[:, None] if self.clip_tokens is None else self.clip_tokens(clip)
         CONDITIONS["dino"] = dino
         # Unused by the processors, but it must be there.
-        return self(latents, timesteps, torch.zeros(len(latents), 1, CONFIG["cross_attention_dim"])).sample
+        return self(latents, timesteps, torch.zeros(len(latents), 1, self.own_config["cross_attention_dim"])).sample
 
-    def save(self, name: str):
-        import json
-
-        from safetensors.torch import save_file
-
-        folder = common.folder(name)
-        config = dict(CONFIG)
+    def save(self, folder: pathlib.Path):
+        config = dict(self.own_config)
         del config["cross_attention_dim"]
-        config["cafe"] = dict(clip_dim=CLIP_DIM, dino_dim=DINO_DIM, n_clip_tokens=self.n_clip_tokens)
+        config["cafe"] = self.cafe
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         state = {key: value.float().contiguous() for key, value in self.state_dict().items()}
         save_file(state, folder / "diffusion_pytorch_model.safetensors")
@@ -130,7 +130,7 @@ def loss_of(model, data, prediction_type="epsilon"):
 def main():
     torch.manual_seed(0)
     model = common.randomize(CafeUNet(n_clip_tokens=2), seed=1)
-    model.save("cafe_unet")
+    model.save(common.folder("cafe_unet"))
     source = common.generator(2)
     data = batch(source)
     # One row has both, one lacks each: every parameter has a gradient.

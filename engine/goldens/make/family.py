@@ -111,7 +111,7 @@ def main():
                               set_alpha_to_one=False, clip_sample=False, prediction_type="epsilon")
     scheduler.save_pretrained(base / "scheduler")
     cafe = common.randomize(CafeUNet(n_clip_tokens=1), seed=15)
-    cafe.save("family/cafe_unet")
+    cafe.save(common.folder("family/cafe_unet"))
 
     x, w = picture(root / "x.png", 20, 28, 1), picture(root / "w.png", 33, 24, 2)
 

@@ -20,7 +20,7 @@ use crate::vae::{AutoencoderKl, LatentDistribution, VaeConfig};
 use crate::weights::{Metadata, Weights, read_metadata, save};
 
 /// Pairs in a shard.
-pub const SHARD_ROWS: usize = 64;
+const SHARD_ROWS: usize = 64;
 const FINGERPRINT: &str = "fingerprint";
 
 /// Rows that were encoded together.

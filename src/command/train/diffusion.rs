@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use cafe_engine::cafe::{Family, Role, condition_widths};
+use cafe_engine::cafe::{Family, ImageEncoders, Role};
 use cafe_engine::noise::{Noise, NoiseConfig};
 use cafe_engine::train::{Decay, DiffusionParts, DiffusionSettings, DiffusionTrainer, LearningRate};
 use cafe_engine::unet::init::{Projections, from_base};
@@ -71,7 +71,7 @@ fn parts(args: &TrainDiffusionArgs, family: &Family) -> Result<DiffusionParts, F
     let folder = base.join("unet");
     let config = UNetConfig::read(&folder.join("config.json"))?;
     let weights = Weights::open(&folder).map_err(EngineError::from)?;
-    let (clip_dim, dino_dim) = condition_widths(family)?;
+    let (clip_dim, dino_dim) = ImageEncoders::load(family, &Device::Cpu)?.widths();
     let cafe = CafeConfig { clip_dim, dino_dim, n_clip_tokens: args.clip_tokens as usize };
     let draws = Noise::new(args.seed).of("initial weights");
     let projections = Projections::orthogonal(&config, &cafe, 1.0, &draws)?;
@@ -111,8 +111,8 @@ fn size_px(args: &TrainDiffusionArgs, parts: &DiffusionParts) -> Result<(u32, u3
     let factor = u32::try_from(parts.vae.factor()).unwrap_or(u32::MAX);
     let trained = parts.unet.sample_size.and_then(|size| u32::try_from(size).ok()?.checked_mul(factor));
     let size = args.size.or(trained.map(|side| (side, side)));
-    let (height, width) =
-        size.ok_or_else(|| Failure::usage("the UNet's config has no sample_size", "give the images' size: --size HxW"))?;
+    let (height, width) = size
+        .ok_or_else(|| Failure::usage("the UNet's config has no sample_size", "give the images' size: --size HxW"))?;
     let multiple = factor.saturating_mul(u32::try_from(parts.unet.latent_multiple()).unwrap_or(u32::MAX));
     if height % multiple != 0 || width % multiple != 0 {
         let message = format!("images of {height}x{width} px: this model takes multiples of {multiple}");
@@ -141,7 +141,10 @@ fn record(
     record.insert("unet".to_owned(), serde_json::to_value(&parts.unet).map_err(internal)?);
     let from = parts.weights.file().file_name().map(|name| name.to_string_lossy().into_owned());
     record.insert("from_base".to_owned(), json!(args.from_base));
-    record.insert("weights".to_owned(), json!({ "file": from, "digest": parts.weights.digest()? }));
+    record.insert(
+        "weights".to_owned(),
+        json!({ "file": from, "digest": parts.weights.digest().map_err(EngineError::from)? }),
+    );
     Ok(record)
 }
 

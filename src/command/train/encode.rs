@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use cafe_engine::Device;
 use cafe_engine::cafe::{Family, ImageEncoders, Role};
 use cafe_engine::picture::on_white;
 use cafe_engine::train::{EncodedPairs, EncodedRows};
 use cafe_engine::vae::AutoencoderKl;
 use cafe_engine::weights::Weights;
+use cafe_engine::{DType, Device};
 use cafe_pipeline::digest::Hasher;
 use cafe_pipeline::stage::Cancel;
 use cafe_stages::training_pairs::TrainingPairs;
@@ -34,7 +34,7 @@ pub(super) fn encode(
         return Ok(Some(encoded));
     }
     let encoders = ImageEncoders::load(family, &device)?;
-    let vae = AutoencoderKl::load(&family.folder(Role::TextToImage).join("vae"), &device)?;
+    let vae = AutoencoderKl::load(&family.folder(Role::TextToImage).join("vae"), DType::F32, &device)?;
     let n_rows: usize = missing.iter().map(|(_, n_rows)| n_rows).sum();
     let shown = steps("encode pairs");
     let mut n_done = 0;
@@ -45,10 +45,11 @@ pub(super) fn encode(
                 return Ok(None);
             }
             let n = BATCH_ROWS.min(offset + n_rows_here - start);
-            let read = pairs.read(start, n).map_err(|error| Failure::usage(error.to_string(), "mend or remove the row"))?;
+            let read =
+                pairs.read(start, n).map_err(|error| Failure::usage(error.to_string(), "mend or remove the row"))?;
             let references: Vec<_> = read.iter().map(|pair| on_white(&pair.reference)).collect();
             let targets: Vec<_> = read.iter().map(|pair| on_white(&pair.target)).collect();
-            parts.push(EncodedRows::encode(&encoders, &vae, &references, &targets, size_px, &device)?);
+            parts.push(EncodedRows::encode(&encoders, &vae, (&references, &targets), size_px, &device)?);
             n_done += n;
             shown.at(n_done, n_rows);
         }
@@ -66,7 +67,13 @@ fn fingerprint(pairs: &TrainingPairs, family: &Family, (height, width): (u32, u3
         family.folder(Role::DinoCondition),
         family.folder(Role::TextToImage).join("vae"),
     ] {
-        hasher = hasher.text("weights", &Weights::open(&folder).map_err(cafe_engine::EngineError::from)?.digest()?);
+        hasher = hasher.text(
+            "weights",
+            &Weights::open(&folder)
+                .map_err(cafe_engine::EngineError::from)?
+                .digest()
+                .map_err(cafe_engine::EngineError::from)?,
+        );
         for name in ["config.json", "preprocessor_config.json"] {
             hasher = hasher.bytes(name, &std::fs::read(folder.join(name)).unwrap_or_default());
         }

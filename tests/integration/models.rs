@@ -1,0 +1,195 @@
+//! `generate` and `train`, through the program, with the tiny family that the engine's goldens were made with.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use cafe_pipeline::frame;
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use polars::prelude::*;
+
+use crate::support::program::Project;
+
+fn family() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/goldens/family")
+}
+
+/// A project whose folder has `x.png` and `w.png`; no manifest is needed.
+fn project() -> Project {
+    let project = Project::new("");
+    for name in ["x.png", "w.png"] {
+        project.write(name, &std::fs::read(family().join(name)).unwrap());
+    }
+    project
+}
+
+fn with_family<'a>(args: &[&'a str], family: &'a Path) -> Vec<&'a str> {
+    [args, &["--family", family.to_str().unwrap()]].concat()
+}
+
+#[test]
+fn a_picture_is_generated_from_two_and_a_seed_makes_it_again() {
+    let (project, family) = (project(), family());
+    let generate = |seed: &str, output: &str| {
+        let args = ["generate", "--image", "x.png", "--like", "w.png", "--alpha", "0.4", "--seed", seed, "--steps", "4", "-o", output];
+        let ran = project.cafe(&with_family(&args, &family)).ends(0);
+        (std::fs::read(project.path(output)).unwrap(), ran.stdout)
+    };
+    let (one, said) = generate("7", "one.png");
+    assert_eq!(generate("7", "again.png").0, one);
+    assert_ne!(generate("8", "other.png").0, one);
+    let picture = image::load_from_memory(&one).unwrap().into_rgb8();
+    assert_eq!(picture.dimensions(), (32, 32));
+    assert!(picture.pixels().any(|pixel| pixel != picture.get_pixel(0, 0)), "the picture is all of one colour");
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&said["seed"], &said["alpha"], &said["output"]), (&7.into(), &0.4.into(), &"one.png".into()));
+}
+
+#[test]
+fn alpha_one_ignores_what_clip_sees_in_the_reference() {
+    let (project, family) = (project(), family());
+    let generate = |alpha: &str, like: &str| {
+        let args = ["generate", "--image", "x.png", "--like", like, "--alpha", alpha, "--steps", "3", "-o", "out.png"];
+        project.cafe(&with_family(&args, &family)).ends(0);
+        std::fs::read(project.path("out.png")).unwrap()
+    };
+    assert_eq!(generate("0", "w.png"), generate("0", "x.png"));
+    assert_ne!(generate("1", "w.png"), generate("1", "x.png"));
+}
+
+#[test]
+fn a_prompt_makes_the_second_picture() {
+    let (project, family) = (project(), family());
+    let prompt = "a fox on the beach";
+    let args = ["generate", "--image", "x.png", "--prompt", prompt, "--keep-donor", "donor.png", "--steps", "3", "-o", "out.png"];
+    project.cafe(&with_family(&args, &family)).ends(0);
+    let args = ["generate", "--image", "x.png", "--like", "donor.png", "--steps", "3", "-o", "same.png"];
+    project.cafe(&with_family(&args, &family)).ends(0);
+    let read = |name: &str| std::fs::read(project.path(name)).unwrap();
+    assert_eq!(read("out.png"), read("same.png"));
+}
+
+#[test]
+fn what_cannot_be_generated_is_said_before_anything_is_computed() {
+    let (project, family) = (project(), family());
+    let refused = |args: &[&str]| {
+        let ran = project.cafe(&[&["generate"], args].concat()).ends(2);
+        assert!(!project.path("out.png").exists());
+        ran.stderr
+    };
+    let family = family.to_str().unwrap();
+    let both = ["--image", "x.png", "--like", "w.png", "--family", family];
+    assert!(refused(&[&both[..], &["-o", "out.tiff"]].concat()).contains("images are written as PNG"));
+    assert!(refused(&[&both[..], &["-o", "out.png", "--alpha", "1.5"]].concat()).contains("a number from 0 to 1"));
+    assert!(refused(&[&both[..], &["-o", "out.png", "--prompt", "a fox"]].concat()).contains("cannot be used with"));
+    assert!(refused(&[&both[..], &["-o", "out.png", "--size", "30x32"]].concat()).contains("multiples of 16"));
+    assert!(refused(&["--image", "x.png", "--family", family, "-o", "out.png"]).contains("--like"));
+    assert!(refused(&["--image", "none.png", "--like", "w.png", "--family", family, "-o", "out.png"]).contains("none.png"));
+    project.write("text.png", b"no picture");
+    assert!(refused(&["--image", "text.png", "--like", "w.png", "--family", family, "-o", "out.png"]).contains("text.png: is not a picture"));
+    let said = refused(&["--image", "x.png", "--like", "w.png", "--family", ".", "-o", "out.png"]);
+    assert!(said.contains("clip_condition/config.json"), "{said}");
+}
+
+/// Coloured squares, larger in x~ than in x.
+fn write_pairs(path: &Path, n_rows: u8) {
+    let png = |shade: u8, side: u32| {
+        let mut bytes = Cursor::new(Vec::new());
+        let square = |x: u32, y: u32| if x < side && y < side { Rgb([shade, 255 - shade, 90]) } else { Rgb([240, 240, 240]) };
+        DynamicImage::ImageRgb8(RgbImage::from_fn(40, 32, square)).write_to(&mut bytes, ImageFormat::Png).unwrap();
+        bytes.into_inner()
+    };
+    let column = |name: &str, side: u32| {
+        let pictures: Vec<Vec<u8>> = (0..n_rows).map(|row| png(row.wrapping_mul(37), side)).collect();
+        let pictures: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
+        Column::new(name.into(), pictures)
+    };
+    let columns = vec![column("reference_image", 12), column("target_image", 24)];
+    let mut rows = DataFrame::new(n_rows.into(), columns).unwrap();
+    std::fs::write(path, frame::to_parquet(&mut rows, &[]).unwrap()).unwrap();
+}
+
+const STEPS: &str = "30";
+
+fn train<'a>(output: &'a str, family: &'a Path) -> Vec<&'a str> {
+    let args = ["train", "diffusion", "--pairs", "pairs.parquet", "-o", output, "--steps", STEPS, "--batch-size", "3"];
+    let settings = ["--learning-rate", "1e-3", "--accumulate", "2", "--save-every", "1", "--ema", "0.5", "--seed", "5"];
+    with_family(&[&args[..], &settings].concat(), family)
+}
+
+fn weights(project: &Project, output: &str) -> Vec<u8> {
+    std::fs::read(project.path(output).join("cafe_unet/diffusion_pytorch_model.safetensors")).unwrap()
+}
+
+/// Waits for the first resume points, and kills.
+fn killed_at_work(mut child: Child, resume: &Path, n_points: usize) -> bool {
+    let mut seen = std::collections::BTreeSet::new();
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none() {
+        if let Ok(entries) = std::fs::read_dir(resume) {
+            seen.extend(entries.filter_map(|entry| Some(entry.ok()?.file_name())));
+        }
+        if seen.len() >= n_points {
+            child.kill().unwrap();
+            break;
+        }
+    }
+    !child.wait().unwrap().success()
+}
+
+#[test]
+fn a_training_that_is_killed_goes_on_to_the_same_weights() {
+    let (project, family) = (project(), family());
+    write_pairs(&project.path("pairs.parquet"), 7);
+    let whole = project.cafe(&train("whole", &family)).ends(0);
+    assert_eq!(whole.stdout.trim(), "whole/cafe_unet");
+    let mut n_kills = 0;
+    for n_points in [2, 5] {
+        let child = project.command(&train("killed", &family)).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        n_kills += usize::from(killed_at_work(child, &project.path("killed/resume"), n_points));
+    }
+    assert!(n_kills > 0, "it was always faster than the kill: more steps are needed");
+    project.cafe(&train("killed", &family)).ends(0);
+    assert!(weights(&project, "killed") == weights(&project, "whole"), "other weights after {n_kills} kills");
+    let curve = |output: &str| std::fs::read_to_string(project.path(output).join("loss.csv")).unwrap();
+    assert_eq!(curve("killed"), curve("whole"));
+    assert_eq!(curve("whole").lines().count(), 31);
+    assert!(curve("whole").starts_with("step,loss,gradient_norm,learning_rate\n1,"));
+
+    // What was trained is a model of the family's kind.
+    let trained = project.path("trained");
+    std::fs::create_dir(&trained).unwrap();
+    for role in ["clip_condition", "dino_condition", "text_to_image"] {
+        std::os::unix::fs::symlink(family.join(role), trained.join(role)).unwrap();
+    }
+    std::os::unix::fs::symlink(project.path("whole/cafe_unet"), trained.join("cafe_unet")).unwrap();
+    let args = ["generate", "--image", "x.png", "--like", "w.png", "--steps", "2", "-o", "out.png"];
+    project.cafe(&with_family(&args, &trained)).ends(0);
+}
+
+#[test]
+fn a_training_is_not_mixed_with_another() {
+    let (project, family) = (project(), family());
+    write_pairs(&project.path("pairs.parquet"), 3);
+    let train = |more: &[&str]| {
+        let args = ["train", "diffusion", "--pairs", "pairs.parquet", "-o", "out", "--steps", "2", "--batch-size", "2"];
+        project.cafe(&with_family(&[&args[..], more].concat(), &family))
+    };
+    train(&["--from-base", "--clip-tokens", "2", "--trainable", "new_kv"]).ends(0);
+    let said = train(&["--from-base", "--clip-tokens", "2", "--trainable", "all"]).ends(2).stderr;
+    assert!(said.contains("out has another training: trainable was \"new_kv\", and is \"all\""), "{said}");
+    write_pairs(&project.path("pairs.parquet"), 4);
+    let said = train(&["--from-base", "--clip-tokens", "2", "--trainable", "new_kv"]).ends(2).stderr;
+    assert!(said.contains("n_pairs was 3, and is 4"), "{said}");
+}
+
+#[test]
+fn pairs_that_cannot_be_trained_on_are_named() {
+    let (project, family) = (project(), family());
+    let said = project.cafe(&train("out", &family)).ends(2).stderr;
+    assert!(said.contains("pairs.parquet: "), "{said}");
+    project.write("pairs.parquet", b"no Parquet");
+    let said = project.cafe(&train("out", &family)).ends(2).stderr;
+    assert!(said.contains("pairs.parquet: is not a Parquet file"), "{said}");
+}
