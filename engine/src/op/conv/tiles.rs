@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::geometry::Geometry;
-use super::transforms::{LANES, Square, apply, input, output, output_adjoint, zeros};
+use super::transforms::{LANES, Square, apply, copy, fill, input, output, output_adjoint, zeros};
 
 /// Products of one tile.
 pub(super) const POINTS: usize = 36;
@@ -28,6 +28,7 @@ impl Tiling {
     }
 
     /// Image, and row and column of the first output, of a tile.
+    #[inline(always)]
     fn place(&self, tile: usize) -> (usize, usize, usize) {
         let (image, tile) = (tile / self.per_image, tile % self.per_image);
         (image, tile / self.across * 4, tile % self.across * 4)
@@ -40,6 +41,7 @@ impl Tiling {
         self.squares(
             tiles,
             into,
+            #[inline(always)]
             |tile, lane, square: &mut Square<6>| {
                 let (image, row, column) = self.place(tile);
                 let plane = &x[(image * c_in + channel) * height * width..][..height * width];
@@ -60,6 +62,7 @@ impl Tiling {
                     }
                 }
             },
+            #[inline(always)]
             |square| apply(square, input),
         );
     }
@@ -71,6 +74,7 @@ impl Tiling {
         self.squares(
             tiles,
             into,
+            #[inline(always)]
             |tile, lane, square: &mut Square<4>| {
                 let (image, row, column) = self.place(tile);
                 let plane = &grad[(image * c_out + channel) * height * width..][..height * width];
@@ -82,6 +86,7 @@ impl Tiling {
                     }
                 }
             },
+            #[inline(always)]
             |square| apply(square, output_adjoint),
         );
     }
@@ -103,7 +108,7 @@ impl Tiling {
             }
             let transformed = transform(&square);
             for (point, lanes) in transformed.as_flattened().iter().enumerate() {
-                into[point * tiles.len() + first - tiles.start..][..n].copy_from_slice(&lanes[..n]);
+                copy(&mut into[point * tiles.len() + first - tiles.start..][..n], lanes);
             }
         }
     }
@@ -124,7 +129,7 @@ impl Tiling {
         for first in tiles.clone().step_by(LANES) {
             let n = (tiles.end - first).min(LANES);
             for (point, lanes) in square.as_flattened_mut().iter_mut().enumerate() {
-                lanes[..n].copy_from_slice(&products[point * stride + first - tiles.start..][..n]);
+                fill(lanes, &products[point * stride + first - tiles.start..][..n]);
             }
             let pixels = apply(&square, output);
             for lane in 0..n {

@@ -1,6 +1,6 @@
 //! The transforms of Winograd's F(4×4, 3×3): six points (0, ±1, ±2, ∞) on each axis (Lavin and Gray, arXiv 1509.09308).
 //!
-//! Each is a function of one line, applied to columns, then to rows, for [`LANES`] tiles at once.
+//! Each is a function of one line, applied to columns, then to rows, for [`LANES`] tiles at once. All are inlined into their caller, which is compiled for AVX.
 
 /// Tiles, or channels, side by side in one vector.
 pub(super) const LANES: usize = 16;
@@ -12,6 +12,24 @@ pub(super) type Square<const N: usize> = [[Lanes; N]; N];
 #[inline(always)]
 pub(super) fn zeros<const N: usize>() -> Square<N> {
     [[[0.0; LANES]; N]; N]
+}
+
+/// Copies the first lanes: all of them as one vector.
+#[inline(always)]
+pub(super) fn copy(into: &mut [f32], lanes: &Lanes) {
+    match <&mut Lanes>::try_from(&mut *into) {
+        Ok(all) => *all = *lanes,
+        Err(_) => into.iter_mut().zip(lanes).for_each(|(into, value)| *into = *value),
+    }
+}
+
+/// Fills the first lanes: all of them as one vector.
+#[inline(always)]
+pub(super) fn fill(lanes: &mut Lanes, from: &[f32]) {
+    match <&Lanes>::try_from(from) {
+        Ok(all) => *lanes = *all,
+        Err(_) => lanes.iter_mut().zip(from).for_each(|(lane, value)| *lane = *value),
+    }
 }
 
 /// `line` applied to every column, then to every row.

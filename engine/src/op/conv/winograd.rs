@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::geometry::Geometry;
 use super::scratch::Scratch;
 use super::tiles::{POINTS, Tiling};
-use super::transforms::{LANES, apply, kernel, kernel_adjoint, zeros};
+use super::transforms::{LANES, apply, copy, fill, kernel, kernel_adjoint, zeros};
 use crate::op::gemm::{Matrix, MatrixMut, gemm};
 
 /// Numbers in one block of transformed inputs: what a call may hold.
@@ -42,12 +42,15 @@ impl Kernel<'_> {
                 let start = out_channel * self.out_stride + (first + lane) * self.in_stride;
                 let taps = &self.taps[start..][..9];
                 for tap in 0..9 {
-                    square[tap / 3][tap % 3][lane] = taps[if self.flipped { 8 - tap } else { tap }];
+                    square[tap / 3][tap % 3][lane] = taps[tap];
                 }
+            }
+            if self.flipped {
+                square.as_flattened_mut().reverse();
             }
             let transformed = apply(&square, kernel);
             for (point, lanes) in transformed.as_flattened().iter().enumerate() {
-                into[point * c_in + first..][..n].copy_from_slice(&lanes[..n]);
+                copy(&mut into[point * c_in + first..][..n], lanes);
             }
         }
     }
@@ -59,10 +62,12 @@ pub(super) fn fits(geometry: &Geometry) -> bool {
     (k_height, k_width, stride) == (3, 3, 1) && padding <= 2
 }
 
-/// Whether this form is the faster: few tiles do not pay for the transform of the kernel, few channels not for that of
-/// the tiles.
+/// Whether this form is the faster: few tiles do not pay for the transform of a large kernel, few channels not for that
+/// of the tiles.
 pub(super) fn pays(geometry: &Geometry) -> bool {
-    fits(geometry) && Tiling::new(geometry).n_tiles() >= 8 && geometry.c_in.min(geometry.c_out) >= 16
+    let Geometry { c_in, c_out, .. } = *geometry;
+    let least_tiles = if POINTS * c_in * c_out <= KERNELS { 8 } else { 24 };
+    fits(geometry) && Tiling::new(geometry).n_tiles() >= least_tiles && c_in.min(c_out) >= 16
 }
 
 /// Ranges of `len` that together are `0..n`.
@@ -79,7 +84,12 @@ fn at_point(data: &[f32], point: usize, n_channels: usize, n: usize) -> Matrix<'
 fn for_channels(into: &mut [f32], n: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
     let arch = Arch::new();
     let channels = into.par_chunks_mut(POINTS * n + GAP).enumerate();
-    channels.for_each(|(channel, into)| arch.dispatch(|| work(channel, into)));
+    channels.for_each(|(channel, into)| {
+        arch.dispatch(
+            #[inline(always)]
+            || work(channel, into),
+        )
+    });
 }
 
 /// y (B, C_out, H', W') of `x` (B, C_in, H, W); `y` holds the bias already.
@@ -95,12 +105,22 @@ pub(super) fn convolve(geometry: &Geometry, x: &[f32], kernel: Kernel<'_>, y: &m
     for tiles in blocks(tiling.n_tiles(), tile_len) {
         let n_tiles = tiles.len();
         let inputs = &mut inputs[..c_in * (POINTS * n_tiles + GAP)];
-        for_channels(inputs, n_tiles, |channel, into| tiling.inputs(x, channel, &tiles, into));
+        for_channels(
+            inputs,
+            n_tiles,
+            #[inline(always)]
+            |channel, into| tiling.inputs(x, channel, &tiles, into),
+        );
         let images = tiling.images(&tiles);
         for channels in blocks(c_out, out_len) {
             let n_out = channels.len();
             let kernels = &mut kernels[..n_out * (POINTS * c_in + GAP)];
-            for_channels(kernels, c_in, |channel, into| kernel.transform(channels.start + channel, c_in, into));
+            for_channels(
+                kernels,
+                c_in,
+                #[inline(always)]
+                |channel, into| kernel.transform(channels.start + channel, c_in, into),
+            );
             let products = &mut products[..POINTS * n_out * n_tiles];
             products.par_chunks_mut(n_out * n_tiles).enumerate().for_each(|(point, products)| {
                 let kernels = at_point(kernels, point, n_out, c_in);
@@ -117,7 +137,10 @@ pub(super) fn convolve(geometry: &Geometry, x: &[f32], kernel: Kernel<'_>, y: &m
             let arch = Arch::new();
             planes.par_iter_mut().enumerate().for_each(|(channel, planes)| {
                 let products = &products[channel * n_tiles..];
-                arch.dispatch(|| tiling.outputs(products, n_out * n_tiles, &tiles, images.start, planes));
+                arch.dispatch(
+                    #[inline(always)]
+                    || tiling.outputs(products, n_out * n_tiles, &tiles, images.start, planes),
+                );
             });
         }
     }
@@ -134,9 +157,19 @@ pub(super) fn weight_gradient(geometry: &Geometry, grad: &[f32], x: &[f32], grad
     for tiles in blocks(tiling.n_tiles(), tile_len) {
         let n_tiles = tiles.len();
         let inputs = &mut inputs[..c_in * (POINTS * n_tiles + GAP)];
-        for_channels(inputs, n_tiles, |channel, into| tiling.inputs(x, channel, &tiles, into));
+        for_channels(
+            inputs,
+            n_tiles,
+            #[inline(always)]
+            |channel, into| tiling.inputs(x, channel, &tiles, into),
+        );
         let grads = &mut grads[..c_out * (POINTS * n_tiles + GAP)];
-        for_channels(grads, n_tiles, |channel, into| tiling.output_gradients(grad, channel, &tiles, into));
+        for_channels(
+            grads,
+            n_tiles,
+            #[inline(always)]
+            |channel, into| tiling.output_gradients(grad, channel, &tiles, into),
+        );
         products.par_chunks_mut(c_out * c_in).enumerate().for_each(|(point, products)| {
             let grads = at_point(grads, point, c_out, n_tiles);
             let inputs = at_point(inputs, point, c_in, n_tiles);
@@ -145,7 +178,10 @@ pub(super) fn weight_gradient(geometry: &Geometry, grad: &[f32], x: &[f32], grad
     }
     let arch = Arch::new();
     grad_weight.par_chunks_mut(c_in * 9).enumerate().for_each(|(channel, grad_weight)| {
-        arch.dispatch(|| taps(&products[channel * c_in..], c_out * c_in, c_in, grad_weight));
+        arch.dispatch(
+            #[inline(always)]
+            || taps(&products[channel * c_in..], c_out * c_in, c_in, grad_weight),
+        );
     });
 }
 
@@ -156,7 +192,7 @@ fn taps(products: &[f32], stride: usize, c_in: usize, into: &mut [f32]) {
     for first in (0..c_in).step_by(LANES) {
         let n = (c_in - first).min(LANES);
         for (point, lanes) in square.as_flattened_mut().iter_mut().enumerate() {
-            lanes[..n].copy_from_slice(&products[point * stride + first..][..n]);
+            fill(lanes, &products[point * stride + first..][..n]);
         }
         let transformed = apply(&square, kernel_adjoint);
         for (lane, into) in into[first * 9..].chunks_exact_mut(9).take(n).enumerate() {
