@@ -1,5 +1,7 @@
 //! Images cut into the tiles of Winograd's transform: 4×4 outputs, of 6×6 inputs that overlap.
 
+#![expect(clippy::needless_range_loop, reason = "the index says where in several arrays")]
+
 use std::ops::Range;
 
 use super::geometry::Geometry;

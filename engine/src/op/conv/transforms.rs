@@ -14,6 +14,23 @@ pub(super) fn zeros<const N: usize>() -> Square<N> {
     [[[0.0; LANES]; N]; N]
 }
 
+/// Work on one part of something, compiled for the vectors of this machine. A closure given to pulp would not be: it is
+/// called through a function that is not inlined.
+pub(super) struct OnVectors<'a, F, T: ?Sized> {
+    pub(super) work: &'a F,
+    pub(super) at: usize,
+    pub(super) into: &'a mut T,
+}
+
+impl<F: Fn(usize, &mut T), T: ?Sized> pulp::WithSimd for OnVectors<'_, F, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _: S) {
+        (self.work)(self.at, self.into);
+    }
+}
+
 /// Copies the first lanes: all of them as one vector.
 #[inline(always)]
 pub(super) fn copy(into: &mut [f32], lanes: &Lanes) {

@@ -3,6 +3,8 @@
 //! Inputs and kernels become 36 points each; every point is a matrix product over channels, C_out × C_in × tiles. The
 //! gradient of the weight is the adjoint of the same form, so costs the same.
 
+#![expect(clippy::needless_range_loop, reason = "the index says where in several arrays")]
+
 use std::ops::Range;
 
 use pulp::Arch;
@@ -11,7 +13,7 @@ use rayon::prelude::*;
 use super::geometry::Geometry;
 use super::scratch::Scratch;
 use super::tiles::{POINTS, Tiling};
-use super::transforms::{LANES, apply, copy, fill, kernel, kernel_adjoint, zeros};
+use super::transforms::{LANES, OnVectors, apply, copy, fill, kernel, kernel_adjoint, zeros};
 use crate::op::gemm::{Matrix, MatrixMut, gemm};
 
 /// Numbers in one block of transformed inputs: what a call may hold.
@@ -80,16 +82,16 @@ fn at_point(data: &[f32], point: usize, n_channels: usize, n: usize) -> Matrix<'
     Matrix { data: &data[point * n..], rows: n_channels, cols: n, row_stride: POINTS * n + GAP, col_stride: 1 }
 }
 
+/// The closure as it is: an argument may carry attributes, a binding not yet.
+fn inlined<T: ?Sized, F: Fn(usize, &mut T)>(work: F) -> F {
+    work
+}
+
 /// Fills `into` (channels, POINTS, n) channel by channel.
 fn for_channels(into: &mut [f32], n: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
     let arch = Arch::new();
     let channels = into.par_chunks_mut(POINTS * n + GAP).enumerate();
-    channels.for_each(|(channel, into)| {
-        arch.dispatch(
-            #[inline(always)]
-            || work(channel, into),
-        )
-    });
+    channels.for_each(|(at, into)| arch.dispatch(OnVectors { work: &work, at, into }));
 }
 
 /// y (B, C_out, H', W') of `x` (B, C_in, H, W); `y` holds the bias already.
@@ -134,14 +136,14 @@ pub(super) fn convolve(geometry: &Geometry, x: &[f32], kernel: Kernel<'_>, y: &m
                     planes.push(plane);
                 }
             }
+            let work = inlined(
+                #[inline(always)]
+                |channel: usize, planes: &mut Vec<&mut [f32]>| {
+                    tiling.outputs(&products[channel * n_tiles..], n_out * n_tiles, &tiles, images.start, planes);
+                },
+            );
             let arch = Arch::new();
-            planes.par_iter_mut().enumerate().for_each(|(channel, planes)| {
-                let products = &products[channel * n_tiles..];
-                arch.dispatch(
-                    #[inline(always)]
-                    || tiling.outputs(products, n_out * n_tiles, &tiles, images.start, planes),
-                );
-            });
+            planes.par_iter_mut().enumerate().for_each(|(at, into)| arch.dispatch(OnVectors { work: &work, at, into }));
         }
     }
 }
@@ -176,13 +178,13 @@ pub(super) fn weight_gradient(geometry: &Geometry, grad: &[f32], x: &[f32], grad
             gemm(MatrixMut::rows(products, c_out, c_in), grads, inputs.t(), tiles.start > 0, false);
         });
     }
+    let work = inlined(
+        #[inline(always)]
+        |channel: usize, into: &mut [f32]| taps(&products[channel * c_in..], c_out * c_in, c_in, into),
+    );
     let arch = Arch::new();
-    grad_weight.par_chunks_mut(c_in * 9).enumerate().for_each(|(channel, grad_weight)| {
-        arch.dispatch(
-            #[inline(always)]
-            || taps(&products[channel * c_in..], c_out * c_in, c_in, grad_weight),
-        );
-    });
+    let channels = grad_weight.par_chunks_mut(c_in * 9).enumerate();
+    channels.for_each(|(at, into)| arch.dispatch(OnVectors { work: &work, at, into }));
 }
 
 /// Gᵀ·u·G of all input channels of one output channel: `into` is (C_in, 9).
