@@ -73,3 +73,26 @@ snapshots:
 # Compares the bundled pictures with what their recipe makes (needs npm and a network).
 pictures:
     python3 manifests/pictures/recipe.py --check
+
+# Makes the goldens of the engine again. PYTHON has the versions of engine/goldens/requirements.txt.
+goldens PYTHON="python3":
+    #!/usr/bin/env bash
+    set -euo pipefail
+    for script in engine/goldens/make/*.py; do
+        case "$script" in
+            */common.py | */full_size.py) continue ;;
+        esac
+        "{{PYTHON}}" "$script"
+    done
+
+# Goldens, then models of published sizes with random weights, one after the other; FOLDER needs 10 GB.
+parity FOLDER PYTHON="python3": (goldens PYTHON)
+    #!/usr/bin/env bash
+    set -euo pipefail
+    models="clip-b32 clip-l14-336 dino-s16 dinov2-giant text-sd2"
+    for model in $models; do
+        "{{PYTHON}}" engine/goldens/make/full_size.py "$model" "{{FOLDER}}"
+        cargo run --release -p cafe-engine --example parity -- "{{FOLDER}}" "$model"
+    done
+    "{{PYTHON}}" engine/benches/peers/unet.py "{{FOLDER}}/unet"
+    cargo run --release -p cafe-engine --example unet -- "{{FOLDER}}/unet"

@@ -45,7 +45,8 @@ fn main() -> ExitCode {
 /// One budget for all threads: polars, and rayon below the models, take their share from the environment when they are
 /// first used.
 fn share_threads(threads: usize) {
-    for name in ["POLARS_MAX_THREADS", "RAYON_NUM_THREADS"] {
+    // candle's own pool waits by spinning, beside rayon's threads: sums of tensors are not worth that.
+    for (name, threads) in [("POLARS_MAX_THREADS", threads), ("RAYON_NUM_THREADS", threads), ("CANDLE_NUM_THREADS", 1)] {
         if std::env::var_os(name).is_none() {
             #[expect(unsafe_code, reason = "nothing else runs yet: no other thread can read the environment")]
             unsafe {

@@ -34,7 +34,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut least = f64::INFINITY;
         for _ in 0..repeats {
             let start = Instant::now();
-            if mode < 2 { run()? } else { op::composed(run)? }
+            if mode < 2 {
+                run()?
+            } else {
+                op::composed(run)?
+            }
             least = least.min(start.elapsed().as_secs_f64());
         }
         writeln!(out, "{}", least * 1e3)?;

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use cafe_engine::noise::{DdimScheduler, DdpmScheduler, Guidance, Noise, NoiseConfig, Order, PredictionType};
-use cafe_engine::train::{AdamW, AdamWConfig, DiffusionBatch, DiffusionDraw, Gradients, clip_grad_norm, diffusion_loss};
+use cafe_engine::train::{
+    AdamW, AdamWConfig, DiffusionBatch, DiffusionDraw, Gradients, clip_grad_norm, diffusion_loss,
+};
 use cafe_engine::unet::{CafeConditioning, Conditioning, Trainable, UNet, UNetConfig};
 use cafe_engine::weights::Weights;
 use cafe_engine::{Device, EngineError, Tensor};
@@ -32,10 +34,8 @@ fn main() -> Result<(), EngineError> {
             dino: noise.of("dino").normal((n_rows, N_DINO_TOKENS, cafe.dino_dim), &device)?,
         })
     };
-    let batch = DiffusionBatch {
-        latents: noise.of("x").normal((BATCH, 4, 16, 16), &device)?,
-        conditions: conditions(BATCH)?,
-    };
+    let batch =
+        DiffusionBatch { latents: noise.of("x").normal((BATCH, 4, 16, 16), &device)?, conditions: conditions(BATCH)? };
     let draw = DiffusionDraw::new(&[BATCH, 4, 16, 16], 1000, 0.0, &noise, &device)?;
     let noise_config = NoiseConfig::stable_diffusion(PredictionType::Epsilon);
     let scheduler = DdpmScheduler::new(&noise_config)?;
@@ -56,7 +56,8 @@ fn main() -> Result<(), EngineError> {
         .collect::<Result<Vec<_>, _>>()?;
     let clip: Vec<&Tensor> = parts.iter().map(|part| &part.clip).collect();
     let dino: Vec<&Tensor> = parts.iter().map(|part| &part.dino).collect();
-    let conditioning = Conditioning::Cafe(CafeConditioning { clip: Tensor::cat(&clip, 0)?, dino: Tensor::cat(&dino, 0)? });
+    let conditioning =
+        Conditioning::Cafe(CafeConditioning { clip: Tensor::cat(&clip, 0)?, dino: Tensor::cat(&dino, 0)? });
     let ddim = DdimScheduler::new(&noise_config, STEPS, 0.0)?;
     timed("sample", (n_runs / 2).max(2), || {
         let mut latents = noise.of("latents").normal((SAMPLES, 4, 16, 16), &device)?;
@@ -79,7 +80,8 @@ fn timed(name: &str, n_runs: usize, mut work: impl FnMut() -> Result<(), EngineE
         times.push(begin.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
-    let (least, median) = (times.first().copied().unwrap_or_default(), times.get(n_runs / 2).copied().unwrap_or_default());
+    let (least, median) =
+        (times.first().copied().unwrap_or_default(), times.get(n_runs / 2).copied().unwrap_or_default());
     eprintln!("engine {name}: min {least:.3} s, median {median:.3} s");
     Ok(())
 }

@@ -30,8 +30,11 @@ fn main() -> Result<(), EngineError> {
             times.push(begin.elapsed().as_secs_f64());
         }
         times.sort_by(f64::total_cmp);
-        let (least, median) = (times.first().copied().unwrap_or_default(), times.get(n_runs / 2).copied().unwrap_or_default());
-        eprintln!("engine {side}x{side}: min {least:.3} s, median {median:.3} s; max|a-b| {error:.2e}, max|b| {largest:.2e}");
+        let (least, median) =
+            (times.first().copied().unwrap_or_default(), times.get(n_runs / 2).copied().unwrap_or_default());
+        eprintln!(
+            "engine {side}x{side}: min {least:.3} s, median {median:.3} s; max|a-b| {error:.2e}, max|b| {largest:.2e}"
+        );
     }
     Ok(())
 }

@@ -32,7 +32,10 @@ fn with_family<'a>(args: &[&'a str], family: &'a Path) -> Vec<&'a str> {
 fn a_picture_is_generated_from_two_and_a_seed_makes_it_again() {
     let (project, family) = (project(), family());
     let generate = |seed: &str, output: &str| {
-        let args = ["generate", "--image", "x.png", "--like", "w.png", "--alpha", "0.4", "--seed", seed, "--steps", "4", "-o", output];
+        let args = [
+            "generate", "--image", "x.png", "--like", "w.png", "--alpha", "0.4", "--seed", seed, "--steps", "4", "-o",
+            output,
+        ];
         let ran = project.cafe(&with_family(&args, &family)).ends(0);
         (std::fs::read(project.path(output)).unwrap(), ran.stdout)
     };
@@ -62,7 +65,19 @@ fn alpha_one_ignores_what_clip_sees_in_the_reference() {
 fn a_prompt_makes_the_second_picture() {
     let (project, family) = (project(), family());
     let prompt = "a fox on the beach";
-    let args = ["generate", "--image", "x.png", "--prompt", prompt, "--keep-donor", "donor.png", "--steps", "3", "-o", "out.png"];
+    let args = [
+        "generate",
+        "--image",
+        "x.png",
+        "--prompt",
+        prompt,
+        "--keep-donor",
+        "donor.png",
+        "--steps",
+        "3",
+        "-o",
+        "out.png",
+    ];
     project.cafe(&with_family(&args, &family)).ends(0);
     let args = ["generate", "--image", "x.png", "--like", "donor.png", "--steps", "3", "-o", "same.png"];
     project.cafe(&with_family(&args, &family)).ends(0);
@@ -85,9 +100,14 @@ fn what_cannot_be_generated_is_said_before_anything_is_computed() {
     assert!(refused(&[&both[..], &["-o", "out.png", "--prompt", "a fox"]].concat()).contains("cannot be used with"));
     assert!(refused(&[&both[..], &["-o", "out.png", "--size", "30x32"]].concat()).contains("multiples of 16"));
     assert!(refused(&["--image", "x.png", "--family", family, "-o", "out.png"]).contains("--like"));
-    assert!(refused(&["--image", "none.png", "--like", "w.png", "--family", family, "-o", "out.png"]).contains("none.png"));
+    assert!(
+        refused(&["--image", "none.png", "--like", "w.png", "--family", family, "-o", "out.png"]).contains("none.png")
+    );
     project.write("text.png", b"no picture");
-    assert!(refused(&["--image", "text.png", "--like", "w.png", "--family", family, "-o", "out.png"]).contains("text.png: is not a picture"));
+    assert!(
+        refused(&["--image", "text.png", "--like", "w.png", "--family", family, "-o", "out.png"])
+            .contains("text.png: is not a picture")
+    );
     let said = refused(&["--image", "x.png", "--like", "w.png", "--family", ".", "-o", "out.png"]);
     assert!(said.contains("clip_condition/config.json"), "{said}");
 }
@@ -96,7 +116,8 @@ fn what_cannot_be_generated_is_said_before_anything_is_computed() {
 fn write_pairs(path: &Path, n_rows: u8) {
     let png = |shade: u8, side: u32| {
         let mut bytes = Cursor::new(Vec::new());
-        let square = |x: u32, y: u32| if x < side && y < side { Rgb([shade, 255 - shade, 90]) } else { Rgb([240, 240, 240]) };
+        let square =
+            |x: u32, y: u32| if x < side && y < side { Rgb([shade, 255 - shade, 90]) } else { Rgb([240, 240, 240]) };
         DynamicImage::ImageRgb8(RgbImage::from_fn(40, 32, square)).write_to(&mut bytes, ImageFormat::Png).unwrap();
         bytes.into_inner()
     };
@@ -146,7 +167,8 @@ fn a_training_that_is_killed_goes_on_to_the_same_weights() {
     assert_eq!(whole.stdout.trim(), "whole/cafe_unet");
     let mut n_kills = 0;
     for n_points in [2, 5] {
-        let child = project.command(&train("killed", &family)).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let child =
+            project.command(&train("killed", &family)).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
         n_kills += usize::from(killed_at_work(child, &project.path("killed/resume"), n_points));
     }
     assert!(n_kills > 0, "it was always faster than the kill: more steps are needed");
