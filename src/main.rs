@@ -46,7 +46,8 @@ fn main() -> ExitCode {
 /// first used.
 fn share_threads(threads: usize) {
     // candle's own pool waits by spinning, beside rayon's threads: sums of tensors are not worth that.
-    for (name, threads) in [("POLARS_MAX_THREADS", threads), ("RAYON_NUM_THREADS", threads), ("CANDLE_NUM_THREADS", 1)] {
+    for (name, threads) in [("POLARS_MAX_THREADS", threads), ("RAYON_NUM_THREADS", threads), ("CANDLE_NUM_THREADS", 1)]
+    {
         if std::env::var_os(name).is_none() {
             #[expect(unsafe_code, reason = "nothing else runs yet: no other thread can read the environment")]
             unsafe {

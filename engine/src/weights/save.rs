@@ -1,12 +1,15 @@
 //! Writing weights, with what is known of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, BufWriter, Read as _, Write as _};
 use std::path::Path;
 
 use candle_core::Tensor;
+use safetensors::View;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::WeightsError;
 
@@ -29,13 +32,37 @@ struct Header {
 /// When the disk refuses.
 pub fn save(tensors: &BTreeMap<String, Tensor>, metadata: &Metadata, path: &Path) -> Result<(), WeightsError> {
     let unwritable = |reason: String| WeightsError::Unwritable { file: path.into(), reason };
-    let metadata: HashMap<String, String> = metadata.clone().into_iter().collect();
-    let tensors: Vec<(&String, &Tensor)> = tensors.iter().collect();
     let temporary = path.with_extension("safetensors.tmp");
-    safetensors::serialize_to_file(tensors, Some(metadata), &temporary)
-        .map_err(|error| unwritable(error.to_string()))?;
+    write(tensors, metadata, &temporary).map_err(|error| unwritable(error.to_string()))?;
     File::open(&temporary).and_then(|file| file.sync_all()).map_err(|error| unwritable(error.to_string()))?;
     std::fs::rename(&temporary, path).map_err(|error| unwritable(error.to_string()))
+}
+
+/// The `safetensors` crate writes the facts in an order that changes from run to run: equal weights must be equal bytes.
+fn write(tensors: &BTreeMap<String, Tensor>, metadata: &Metadata, path: &Path) -> io::Result<()> {
+    let mut order: Vec<(&String, &Tensor)> = tensors.iter().collect();
+    // Wide numbers first, so that all are aligned, as the crate does it.
+    order.sort_by_key(|(name, tensor)| (Reverse(Tensor::dtype(tensor).size_in_bytes()), *name));
+    let mut header = serde_json::Map::new();
+    if !metadata.is_empty() {
+        header.insert("__metadata__".to_owned(), json!(metadata));
+    }
+    let mut offset = 0;
+    for (name, tensor) in &order {
+        let end = offset + View::data_len(tensor);
+        let info = json!({ "dtype": View::dtype(tensor), "shape": tensor.dims(), "data_offsets": [offset, end] });
+        header.insert((*name).clone(), info);
+        offset = end;
+    }
+    let mut header = serde_json::to_vec(&header)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let mut file = BufWriter::new(File::create(path)?);
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
+    for (_, tensor) in order {
+        file.write_all(&View::data(&tensor))?;
+    }
+    file.flush()
 }
 
 /// Reads the header's facts of the safetensors file `path`; none is an empty map.
