@@ -177,7 +177,7 @@ fn what_the_config_cannot_mean_is_refused_by_key_and_value() {
         ("{", "preprocessor_config.json: is not valid: EOF"),
         (r#"{"resample": 0}"#, "resample = 0 is not supported; supported are 1 (Lanczos), 2 (bilinear) and 3"),
         (r#"{"image_processor_type": "SamImageProcessor"}"#, "image_processor_type = \"SamImageProcessor\" is not"),
-        (r#"{"size": {"shortest_edge": 8, "longest_edge": 9}}"#, "size = {\"longest_edge\":9,\"shortest_edge\":8} is"),
+        (r#"{"size": {"longest_edge": 9, "shortest_edge": 8}}"#, "size = {\"longest_edge\":9,\"shortest_edge\":8} is"),
         (r#"{"size": {"height": 8}}"#, "size = {\"height\":8} is not supported; supported are a number"),
         (r#"{"size": {"shortest_edge": -8}}"#, "size = {\"shortest_edge\":-8} is not supported"),
         (r#"{"size": 0}"#, "size = 0 leaves no pixels"),
