@@ -35,9 +35,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for _ in 0..repeats {
             let start = Instant::now();
             if mode < 2 {
-                run()?
+                run()?;
             } else {
-                op::composed(run)?
+                op::composed(run)?;
             }
             least = least.min(start.elapsed().as_secs_f64());
         }

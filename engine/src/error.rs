@@ -27,7 +27,7 @@ pub enum EngineError {
     },
     /// Weights that do not fit the model.
     #[error(transparent)]
-    Weights(#[from] crate::weights::WeightsError),
+    Weights(Box<crate::weights::WeightsError>),
     /// An argument that cannot be used.
     #[error("{0}")]
     Argument(String),
@@ -50,5 +50,11 @@ impl EngineError {
     /// A mistake in the config at `path`.
     pub(crate) fn config(path: impl Into<PathBuf>, message: impl Into<String>) -> Self {
         Self::Config { path: path.into(), message: message.into() }
+    }
+}
+
+impl From<crate::weights::WeightsError> for EngineError {
+    fn from(error: crate::weights::WeightsError) -> Self {
+        Self::Weights(Box::new(error))
     }
 }

@@ -93,7 +93,6 @@ fn say(what: &str, start: Instant) {
     tracing_free(&format!("{what}: {:.3} s", start.elapsed().as_secs_f64()));
 }
 
-#[expect(clippy::print_stderr, reason = "figures for a person")]
 fn tracing_free(line: &str) {
     eprintln!("{line}");
 }
