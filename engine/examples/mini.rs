@@ -10,7 +10,7 @@ use cafe_engine::train::{
 };
 use cafe_engine::unet::{CafeConditioning, Conditioning, Trainable, UNet, UNetConfig};
 use cafe_engine::weights::Weights;
-use cafe_engine::{Device, EngineError, Tensor};
+use cafe_engine::{Device, EngineError, Tensor, op};
 
 const BATCH: usize = 16;
 const SAMPLES: usize = 12;
@@ -18,6 +18,10 @@ const N_DINO_TOKENS: usize = 65;
 const STEPS: u32 = 20;
 
 fn main() -> Result<(), EngineError> {
+    op::on_cores(measure)
+}
+
+fn measure() -> Result<(), EngineError> {
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().unwrap_or_else(|| "mini".to_owned()));
     let n_runs: usize = arguments.next().and_then(|number| number.parse().ok()).unwrap_or(7);

@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use cafe_engine::unet::{Conditioning, UNet};
-use cafe_engine::{Device, EngineError, Tensor};
+use cafe_engine::{Device, EngineError, Tensor, op};
 
 fn main() -> Result<(), EngineError> {
+    op::on_cores(measure)
+}
+
+fn measure() -> Result<(), EngineError> {
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().unwrap_or_else(|| "unet".to_owned()));
     let n_runs: usize = arguments.next().and_then(|number| number.parse().ok()).unwrap_or(5);

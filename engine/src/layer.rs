@@ -84,6 +84,18 @@ impl Conv2d {
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         op::conv2d(x, &self.weight, self.bias.as_ref(), self.stride, self.padding)
     }
+
+    /// As [`Self::forward`], with `shift` (B, `n_out`) added to every pixel, which costs no pass of its own.
+    ///
+    /// # Errors
+    /// When a shape does not fit, or of the tensors.
+    pub fn forward_shifted(&self, x: &Tensor, shift: &Tensor) -> Result<Tensor> {
+        let shift = match &self.bias {
+            Some(bias) => shift.broadcast_add(bias)?,
+            None => shift.clone(),
+        };
+        op::conv2d(x, &self.weight, Some(&shift), self.stride, self.padding)
+    }
 }
 
 /// Layer norm over the last dimension.

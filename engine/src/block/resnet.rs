@@ -60,20 +60,20 @@ impl ResnetBlock2D {
     /// # Errors
     /// When `time` is given to a block without, or not to one with a time embedding; when shapes do not fit.
     pub fn forward(&self, x: &Tensor, time: Option<&Tensor>) -> Result<Tensor> {
-        let y = self.conv1.forward(&self.norm1.forward_silu(x)?)?; // (B, n_out, H, W)
+        let y = self.norm1.forward_silu(x)?; // (B, n_in, H, W)
         let y = match (&self.time_emb_proj, time) {
             (Some(time_emb_proj), Some(time)) => {
                 let shift = time_emb_proj.forward(&op::silu(time)?)?; // (B, n_out)
-                y.broadcast_add(&shift.unsqueeze(2)?.unsqueeze(3)?)?
+                self.conv1.forward_shifted(&y, &shift)?
             }
-            (None, None) => y,
+            (None, None) => self.conv1.forward(&y)?,
             (Some(_), None) => bail!("a block with `time_emb_proj` needs the time embedding"),
             (None, Some(_)) => bail!("a block without `time_emb_proj` has no use for a time embedding"),
-        };
+        }; // (B, n_out, H, W)
         let y = self.conv2.forward(&self.norm2.forward_silu(&y)?)?; // (B, n_out, H, W)
         match &self.conv_shortcut {
-            Some(conv_shortcut) => conv_shortcut.forward(x)? + y,
-            None => x + y,
+            Some(conv_shortcut) => op::add(&conv_shortcut.forward(x)?, &y),
+            None => op::add(x, &y),
         }
     }
 }

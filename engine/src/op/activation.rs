@@ -86,11 +86,7 @@ impl CustomOp1 for Activation {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let x = numbers(x, layout)?;
         let y = match self {
-            Self::Gelu => map(
-                x,
-                #[inline(always)]
-                |x| gelu_of(x),
-            ),
+            Self::Gelu => map(x, gelu_of),
             Self::Silu => map(
                 x,
                 #[inline(always)]

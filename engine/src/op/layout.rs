@@ -49,7 +49,8 @@ impl CustomOp1 for Transposed {
         let (batch, n_rows, n_cols) = layout.shape().dims3()?;
         let x = numbers(x, layout)?;
         let mut y = vec![0.0; x.len()];
-        for (y, x) in y.chunks_exact_mut(n_rows * n_cols).zip(x.chunks_exact(n_rows * n_cols)) {
+        let images = y.par_chunks_exact_mut(n_rows * n_cols).zip(x.par_chunks_exact(n_rows * n_cols));
+        images.for_each(|(y, x)| {
             y.par_chunks_mut(BLOCK * n_rows).enumerate().for_each(|(block, y)| {
                 let (first, n) = (block * BLOCK, y.len() / n_rows);
                 for (row, x) in x.chunks_exact(n_cols).enumerate() {
@@ -58,7 +59,7 @@ impl CustomOp1 for Transposed {
                     }
                 }
             });
-        }
+        });
         Ok((CpuStorage::F32(y), Shape::from((batch, n_cols, n_rows))))
     }
 

@@ -1,6 +1,7 @@
 //! Matrix products with a weight.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
 
 use super::gemm::{Matrix, MatrixMut, gemm};
 use super::storage::numbers;
@@ -21,14 +22,62 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         Some(bias) if super::is_fused(x) => {
             rows.contiguous()?.apply_op3(&weight.contiguous()?, &bias.contiguous()?, Linear)?
         }
+        None if super::is_fused(x) => rows.contiguous()?.apply_op2(&weight.contiguous()?, Linear)?,
         Some(bias) => rows.matmul(&weight.t()?)?.broadcast_add(bias)?,
         None => rows.matmul(&weight.t()?)?,
     };
     y.reshape(dims)
 }
 
+/// Rows that one core takes at a time, at least: packing the weight costs as much as a few dozen rows.
+const ROWS: usize = 256;
+
 /// The product is added to the bias, which spares a pass over the result.
 struct Linear;
+
+/// (rows, C_out) of `x` (rows, C_in).
+fn forward(x: &[f32], weight: &[f32], (n_rows, n_in, n_out): (usize, usize, usize), bias: Option<&[f32]>) -> Vec<f32> {
+    let mut y = vec![0.0; n_rows * n_out];
+    let weight = Matrix::rows(weight, n_out, n_in).t();
+    let product = |x: &[f32], y: &mut [f32], parallel: bool| {
+        let n_rows = y.len() / n_out;
+        if let Some(bias) = bias {
+            y.chunks_exact_mut(n_out).for_each(|y| y.copy_from_slice(bias));
+        }
+        gemm(MatrixMut::rows(y, n_rows, n_out), Matrix::rows(x, n_rows, n_in), weight, bias.is_some(), parallel);
+    };
+    // Whole rows for each core; where they are too few, the cores share each product.
+    let rows = n_rows.div_ceil(2 * rayon::current_num_threads()).max(ROWS);
+    if n_rows >= ROWS * rayon::current_num_threads() {
+        y.par_chunks_mut(rows * n_out).zip(x.par_chunks(rows * n_in)).for_each(|(y, x)| product(x, y, false));
+    } else {
+        product(x, &mut y, true);
+    }
+    y
+}
+
+/// The gradients of x and weight, given that of y, `grad` (rows, C_out).
+fn backward(x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    let of_x = if x.track_op() { Some(grad.matmul(&weight.detach())?) } else { None };
+    let of_weight = if weight.track_op() { Some(grad.t()?.matmul(&x.detach())?) } else { None };
+    Ok((of_x, of_weight))
+}
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, weight: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
+        let ((n_rows, n_in), (n_out, _)) = (lx.shape().dims2()?, lw.shape().dims2()?);
+        let y = forward(numbers(x, lx)?, numbers(weight, lw)?, (n_rows, n_in, n_out), None);
+        Ok((CpuStorage::F32(y), Shape::from((n_rows, n_out))))
+    }
+
+    fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        backward(x, weight, &grad.contiguous()?)
+    }
+}
 
 impl CustomOp3 for Linear {
     fn name(&self) -> &'static str {
@@ -44,15 +93,11 @@ impl CustomOp3 for Linear {
         bias: &CpuStorage,
         lb: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (x, weight, bias) = (numbers(x, lx)?, numbers(weight, lw)?, numbers(bias, lb)?);
-        let (n_rows, n_in) = lx.shape().dims2()?;
-        let n_out = bias.len();
+        let ((n_rows, n_in), n_out) = (lx.shape().dims2()?, lb.shape().dims1()?);
         if lw.dims() != [n_out, n_in] {
             bail!("a weight of {:?} for {n_in} inputs and {n_out} outputs", lw.dims());
         }
-        let mut y = bias.repeat(n_rows);
-        let weight = Matrix::rows(weight, n_out, n_in).t();
-        gemm(MatrixMut::rows(&mut y, n_rows, n_out), Matrix::rows(x, n_rows, n_in), weight, true, true);
+        let y = forward(numbers(x, lx)?, numbers(weight, lw)?, (n_rows, n_in, n_out), Some(numbers(bias, lb)?));
         Ok((CpuStorage::F32(y), Shape::from((n_rows, n_out))))
     }
 
@@ -65,8 +110,7 @@ impl CustomOp3 for Linear {
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let grad = grad.contiguous()?; // (rows, C_out)
-        let of_x = if x.track_op() { Some(grad.matmul(&weight.detach())?) } else { None };
-        let of_weight = if weight.track_op() { Some(grad.t()?.matmul(&x.detach())?) } else { None };
+        let (of_x, of_weight) = backward(x, weight, &grad)?;
         let of_bias = if bias.track_op() {
             // A product with ones: candle's sum over rows steps from number to number.
             let ones = Tensor::ones((1, grad.dim(0)?), grad.dtype(), grad.device())?;
@@ -85,7 +129,7 @@ mod tests {
 
     #[test]
     fn fused_is_composed() {
-        for (shape, n_out) in [(&[3, 5, 7][..], 11), (&[1, 1], 1), (&[64, 33], 40)] {
+        for (shape, n_out) in [(&[3, 5, 7][..], 11), (&[1, 1], 1), (&[64, 33], 40), (&[2, 1300, 5], 3)] {
             let n_in = shape[shape.len() - 1];
             let (weight, bias) = (normal(2, &[n_out, n_in]), normal(3, &[n_out]));
             compare(&[normal(1, shape), weight.clone(), bias], |tensors| {

@@ -4,12 +4,14 @@
 //! [`is_fused`] chooses. Both have gradients; a test compares them.
 
 pub mod activation;
+pub mod add;
 pub mod attention;
 pub mod conv;
 pub(crate) mod gemm;
 pub mod layout;
 pub mod linear;
 pub mod norm;
+mod scratch;
 mod storage;
 #[cfg(test)]
 mod testing;
@@ -21,6 +23,7 @@ use std::cell::Cell;
 use candle_core::{DType, Tensor};
 
 pub use activation::{geglu, gelu, quick_gelu, silu};
+pub use add::add;
 pub use attention::attention;
 pub use conv::conv2d;
 pub use layout::{channels_first, channels_last};
@@ -35,6 +38,12 @@ thread_local! {
 /// Whether `x` is taken by the fused form: it is on the CPU, and in f32.
 pub(crate) fn is_fused(x: &Tensor) -> bool {
     x.device().is_cpu() && x.dtype() == DType::F32 && !COMPOSED.get()
+}
+
+/// Runs `work` as one of the threads that share out operations. From any other thread each operation is handed over to
+/// them and waited for, which costs a small model more than the operations themselves.
+pub fn on_cores<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    rayon::scope(|_| work())
 }
 
 /// Runs `work` with the composed forms, on this thread: what other devices run.

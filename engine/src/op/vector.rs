@@ -28,7 +28,7 @@ pub(super) fn exp(x: f32) -> f32 {
     let rest = (x - whole * LN_2_HIGH) - whole * LN_2_LOW;
     // The coefficients of Cephes' expf: least error on ±ln 2 / 2.
     let mut sum = 1.987_569_1e-4;
-    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         sum = sum * rest + coefficient;
     }
     let mantissa = sum * rest * rest + rest + 1.0;

@@ -70,7 +70,7 @@ impl Transformer2D {
             Projections::Linear { proj_out, .. } => op::channels_first(&proj_out.forward(&hidden)?, height, width)?,
             Projections::Conv { proj_out, .. } => proj_out.forward(&op::channels_first(&hidden, height, width)?)?,
         };
-        out + x
+        op::add(&out, x)
     }
 }
 
@@ -103,9 +103,9 @@ impl TransformerBlock {
 
     /// `x` is (B, HW, C).
     fn forward(&self, x: &Tensor, context: &Context) -> Result<Tensor> {
-        let x = (self.attn1.forward(&self.norm1.forward(x)?)? + x)?;
-        let x = (self.attn2.forward(&self.norm2.forward(&x)?, context)? + x)?;
+        let x = op::add(&self.attn1.forward(&self.norm1.forward(x)?)?, x)?;
+        let x = op::add(&self.attn2.forward(&self.norm2.forward(&x)?, context)?, &x)?;
         let gated = op::geglu(&self.feed_forward_in.forward(&self.norm3.forward(&x)?)?)?; // (B, HW, 4C)
-        self.feed_forward_out.forward(&gated)? + x
+        op::add(&self.feed_forward_out.forward(&gated)?, &x)
     }
 }

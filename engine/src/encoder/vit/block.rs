@@ -134,8 +134,8 @@ impl Block {
     fn finish(&self, x: &Tensor, normed: &Tensor, all: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
         let (query, key, value) = (self.query.forward(normed)?, self.key.forward(all)?, self.value.forward(all)?);
         let attended = self.output.forward(&op::attention(&query, &key, &value, self.n_heads, mask)?)?;
-        let x = (x + scaled(attended, self.scale1.as_ref())?)?;
-        &x + scaled(self.mlp.forward(&self.norm2.forward(&x)?)?, self.scale2.as_ref())?
+        let x = op::add(x, &scaled(attended, self.scale1.as_ref())?)?;
+        op::add(&x, &scaled(self.mlp.forward(&self.norm2.forward(&x)?)?, self.scale2.as_ref())?)
     }
 }
 

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::super::gemm::{Matrix, MatrixMut, gemm};
+use super::super::scratch::Scratch;
 use super::super::vector::{exp, sum, sum2, vectorised};
 
 /// Queries in a block, at most: 128 rows of scores for 4,096 keys are two megabytes.
@@ -88,11 +89,12 @@ pub(super) fn forward(sizes: &Sizes, query: &[f32], key: &[f32], value: &[f32], 
     let Sizes { n_queries, n_keys, width, n_heads, .. } = *sizes;
     let mut out = vec![0.0; query.len()];
     let block = sizes.block();
-    for (row, out) in out.chunks_exact_mut((n_queries * width).max(1)).enumerate() {
+    // One task for all rows: to wait for each row's would cost more than a small one takes.
+    out.par_chunks_mut((n_queries * width).max(1)).enumerate().for_each(|(row, out)| {
         let (query, key, value) =
             (&query[row * n_queries * width..], &key[row * n_keys * width..], &value[row * n_keys * width..]);
         out.par_chunks_mut(block * width).enumerate().for_each_init(
-            || vec![0.0; block * n_keys],
+            || Scratch::new(block * n_keys),
             |weights, (index, out)| {
                 let (first, n_rows) = (index * block, out.len() / width);
                 for head in 0..n_heads {
@@ -103,7 +105,7 @@ pub(super) fn forward(sizes: &Sizes, query: &[f32], key: &[f32], value: &[f32], 
                 }
             },
         );
-    }
+    });
     out
 }
 
@@ -120,12 +122,12 @@ pub(super) fn backward(sizes: &Sizes, by_query: &[f32], by_key: &[f32], mask: Op
     rows.zip(by_key.par_chunks(2 * n_keys * width)).for_each(|((gradients, by_query), by_key)| {
         let (grad_query, rest) = gradients.split_at_mut(n_queries * width);
         let (grad_key, grad_value) = rest.split_at_mut(n_keys * width);
-        let mut weights = vec![0.0; BLOCK.min(n_queries) * n_keys];
-        let mut grad_weights = weights.clone();
+        let mut weights = Scratch::new(BLOCK.min(n_queries) * n_keys);
+        let mut grad_weights = Scratch::new(BLOCK.min(n_queries) * n_keys);
         for head in 0..sizes.n_heads {
             for first in (0..n_queries).step_by(BLOCK) {
                 let rows = Block { first, n_rows: BLOCK.min(n_queries - first), head };
-                let weights = (weights.as_mut_slice(), grad_weights.as_mut_slice());
+                let weights = (&mut *weights, &mut *grad_weights);
                 backward_block(
                     sizes,
                     rows,

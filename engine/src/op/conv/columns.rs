@@ -5,8 +5,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
-use super::scratch::Scratch;
 use crate::op::gemm::{Matrix, MatrixMut, gemm};
+use crate::op::scratch::Scratch;
 
 /// Numbers in one block of columns: what the second cache level holds beside the weights' panels.
 const BLOCK: usize = 256 * 1024;

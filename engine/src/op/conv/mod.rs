@@ -6,7 +6,6 @@
 mod columns;
 mod geometry;
 mod operation;
-mod scratch;
 mod tiles;
 mod transforms;
 mod winograd;
@@ -18,23 +17,26 @@ use candle_core::{Result, Tensor, bail};
 use geometry::Geometry;
 use operation::Convolution;
 
-/// Convolves `x` (B, C_in, H, W) with `weight` (C_out, C_in, k, k) and adds `bias` (C_out). Returns (B, C_out, H', W').
+/// Convolves `x` (B, C_in, H, W) with `weight` (C_out, C_in, k, k) and adds `bias`, (C_out) or one for each row
+/// (B, C_out). Returns (B, C_out, H', W').
 ///
 /// # Errors
 /// When shapes do not fit, or of the tensors.
 pub fn conv2d(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, stride: usize, padding: usize) -> Result<Tensor> {
     let geometry = Geometry::new(x, weight, stride, padding)?;
-    if !super::is_fused(x) {
-        return composed(x, weight, bias, &geometry);
-    }
+    let bias_by_row = bias.is_some_and(|bias| bias.rank() == 2);
     if let Some(bias) = bias
         && bias.dims() != [geometry.c_out]
+        && bias.dims() != [geometry.batch, geometry.c_out]
     {
         bail!("conv2d: the bias {:?} does not fit the weight {:?}", bias.dims(), weight.dims());
     }
+    if !super::is_fused(x) {
+        return composed(x, weight, bias, &geometry);
+    }
     let needs = |tensor: &Tensor| tensor.track_op();
-    let operation =
-        Convolution { geometry, grad_x: needs(x), grad_weight: needs(weight), grad_bias: bias.is_some_and(needs) };
+    let (grad_x, grad_weight, grad_bias) = (needs(x), needs(weight), bias.is_some_and(needs));
+    let operation = Convolution { geometry, grad_x, grad_weight, grad_bias, bias_by_row };
     let (x, weight) = (x.contiguous()?, weight.contiguous()?);
     match bias {
         Some(bias) => x.apply_op3(&weight, &bias.contiguous()?, operation),
@@ -54,7 +56,7 @@ fn composed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, geometry: &Geome
         x.narrow(2, 0, height)?.narrow(3, 0, width)?.conv2d(weight, 0, stride, 1, 1)?
     };
     match bias {
-        Some(bias) => y.broadcast_add(&bias.reshape((1, bias.elem_count(), 1, 1))?),
+        Some(bias) => y.broadcast_add(&bias.reshape(((), geometry.c_out, 1, 1))?),
         None => Ok(y),
     }
 }

@@ -1,10 +1,13 @@
 //! The convolution and its gradients as candle operations.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
 
 use super::geometry::Geometry;
 use super::winograd::Kernel;
 use super::{columns, winograd};
+use crate::op::storage::numbers;
+use crate::op::vector::sum;
 
 /// conv2d of contiguous tensors, and which of its arguments need a gradient.
 #[derive(Clone, Copy)]
@@ -13,12 +16,8 @@ pub(super) struct Convolution {
     pub(super) grad_x: bool,
     pub(super) grad_weight: bool,
     pub(super) grad_bias: bool,
-}
-
-/// The f32 numbers of a contiguous tensor.
-fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let Some((start, end)) = layout.contiguous_offsets() else { bail!("conv2d: {layout:?} is not contiguous") };
-    Ok(&storage.as_slice::<f32>()?[start..end])
+    /// Whether the bias is (B, C_out) rather than (C_out).
+    pub(super) bias_by_row: bool,
 }
 
 impl Convolution {
@@ -27,9 +26,7 @@ impl Convolution {
         let n_pixels = geometry.out_pixels();
         let mut y = vec![0.0; geometry.batch * geometry.c_out * n_pixels];
         if let Some(bias) = bias {
-            for (y, bias) in y.chunks_exact_mut(n_pixels).zip(bias.iter().cycle()) {
-                y.fill(*bias);
-            }
+            y.par_chunks_exact_mut(n_pixels).enumerate().for_each(|(plane, y)| y.fill(bias[plane % bias.len()]));
         }
         if winograd::pays(geometry) {
             let in_stride = geometry.taps();
@@ -54,7 +51,8 @@ impl Convolution {
         } else {
             None
         };
-        let grad_bias = if self.grad_bias { Some(grad.apply_op1_no_bwd(&BiasGradient(geometry))?) } else { None };
+        let of_bias = BiasGradient { geometry, by_row: self.bias_by_row };
+        let grad_bias = if self.grad_bias { Some(grad.apply_op1_no_bwd(&of_bias)?) } else { None };
         Ok([grad_x, grad_weight, grad_bias])
     }
 }
@@ -154,7 +152,10 @@ impl CustomOp2 for WeightGradient {
 }
 
 /// Of the gradient of y: candle's sum over such axes steps from number to number.
-struct BiasGradient(Geometry);
+struct BiasGradient {
+    geometry: Geometry,
+    by_row: bool,
+}
 
 impl CustomOp1 for BiasGradient {
     fn name(&self) -> &'static str {
@@ -162,20 +163,16 @@ impl CustomOp1 for BiasGradient {
     }
 
     fn cpu_fwd(&self, grad: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let geometry = &self.0;
-        let mut grad_bias = vec![0.0; geometry.c_out];
-        let planes = numbers(grad, layout)?.chunks_exact(geometry.out_pixels());
-        for (channel, plane) in planes.enumerate() {
-            // Sixteen sums, which a vector holds, and which lose less than one would.
-            let (blocks, rest) = plane.as_chunks::<16>();
-            let mut sums = [0.0f32; 16];
-            for block in blocks {
-                for (sum, value) in sums.iter_mut().zip(block) {
-                    *sum += *value;
-                }
-            }
-            grad_bias[channel % geometry.c_out] += sums.iter().sum::<f32>() + rest.iter().sum::<f32>();
+        let Geometry { batch, c_out, .. } = self.geometry;
+        let planes = numbers(grad, layout)?.par_chunks_exact(self.geometry.out_pixels());
+        let by_row: Vec<f32> = planes.map(|plane| sum(plane, |value| value)).collect(); // (B, C_out)
+        if self.by_row {
+            return Ok((CpuStorage::F32(by_row), Shape::from((batch, c_out))));
         }
-        Ok((CpuStorage::F32(grad_bias), Shape::from(geometry.c_out)))
+        let mut grad_bias = vec![0.0; c_out];
+        for row in by_row.chunks_exact(c_out) {
+            grad_bias.iter_mut().zip(row).for_each(|(sum, value)| *sum += *value);
+        }
+        Ok((CpuStorage::F32(grad_bias), Shape::from(c_out)))
     }
 }

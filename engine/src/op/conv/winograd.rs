@@ -11,10 +11,10 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use super::geometry::Geometry;
-use super::scratch::Scratch;
 use super::tiles::{POINTS, Tiling};
 use super::transforms::{LANES, OnVectors, apply, copy, fill, kernel, kernel_adjoint, zeros};
 use crate::op::gemm::{Matrix, MatrixMut, gemm};
+use crate::op::scratch::Scratch;
 
 /// Numbers in one block of transformed inputs: what a call may hold.
 const INPUTS: usize = 10 << 20;
