@@ -132,14 +132,16 @@ impl NoiseConfig {
 
     /// Reads JSON; the error is a message without the file's name.
     fn parse(text: &str) -> Result<Self, String> {
-        let json: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(text).map_err(|error| format!("is not a JSON object: {error}"))?;
-        for (key, value) in &json {
+        Self::from_json(&json_object(text)?)
+    }
+
+    /// Reads the object of a file.
+    pub(super) fn from_json(json: &JsonObject) -> Result<Self, String> {
+        for (key, value) in json {
             refuse_unsupported(key, value)?;
         }
-        let json = json.into_iter().filter(|(_, value)| !value.is_null()).collect();
-        let config: Self =
-            serde_json::from_value(serde_json::Value::Object(json)).map_err(|error| error.to_string())?;
+        let json = serde_json::Value::Object(json.clone());
+        let config: Self = serde_json::from_value(json).map_err(|error| error.to_string())?;
         config.check()?;
         Ok(config)
     }
@@ -161,6 +163,31 @@ impl NoiseConfig {
         }
         Ok(())
     }
+}
+
+/// The object of a JSON file, without keys that are null.
+pub(super) type JsonObject = serde_json::Map<String, serde_json::Value>;
+
+/// Reads JSON as Python writes it: what is infinite or not a number becomes null, and goes.
+pub(super) fn json_object(text: &str) -> Result<JsonObject, String> {
+    let json: JsonObject =
+        serde_json::from_str(&without_infinities(text)).map_err(|error| format!("is not a JSON object: {error}"))?;
+    Ok(json.into_iter().filter(|(_, value)| !value.is_null()).collect())
+}
+
+/// Python's json writes numbers that JSON does not have: diffusers' `lambda_min_clipped` is -Infinity as a rule.
+fn without_infinities(text: &str) -> String {
+    let mut found = String::with_capacity(text.len());
+    for (index, part) in text.split('"').enumerate() {
+        // Keys and words hold no escaped quotes; where one does, what follows is left as it is, or fails to be JSON.
+        if index > 0 {
+            found.push('"');
+        }
+        let replaced =
+            ["-Infinity", "Infinity", "NaN"].iter().fold(part.to_owned(), |part, word| part.replace(word, "null"));
+        found.push_str(if index.is_multiple_of(2) { &replaced } else { part });
+    }
+    found
 }
 
 /// Refuses what would be read over silently otherwise, and names the key of an unknown word, which serde does not.
@@ -199,6 +226,15 @@ mod tests {
         assert_eq!(read, NoiseConfig::stable_diffusion(PredictionType::Epsilon));
         let v = NoiseConfig::parse(&STABLE_DIFFUSION.replace("epsilon", "v_prediction")).unwrap();
         assert_eq!(v, NoiseConfig::stable_diffusion(PredictionType::VPrediction));
+    }
+
+    #[test]
+    fn what_python_writes_is_read() {
+        let config =
+            NoiseConfig::parse(r#"{"lambda_min_clipped": -Infinity, "x": [NaN, Infinity], "y": "NaN"}"#).unwrap();
+        assert_eq!(config, NoiseConfig::default());
+        let json = json_object(r#"{"lambda_min_clipped": -Infinity, "Infinity": "NaN", "z": null}"#).unwrap();
+        assert_eq!(serde_json::to_string(&json).unwrap(), r#"{"Infinity":"NaN"}"#);
     }
 
     #[test]
