@@ -200,7 +200,7 @@ impl CustomOp2 for Geglu {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{compare, normal};
+    use super::super::testing::{agrees_with_pytorch, compare, normal};
     use super::*;
 
     #[test]
@@ -223,5 +223,14 @@ mod tests {
     #[test]
     fn what_cannot_be_halved_is_refused() {
         assert!(geglu(&normal(1, &[2, 3])).is_err());
+    }
+
+    #[test]
+    fn results_and_gradients_are_pytorchs() {
+        let activations: [(&str, fn(&Tensor) -> Result<Tensor>); 4] =
+            [("gelu", gelu), ("silu", silu), ("quick_gelu", quick_gelu), ("geglu", geglu)];
+        for (name, activation) in activations {
+            agrees_with_pytorch(name, &["x"], |tensors| activation(&tensors[0]));
+        }
     }
 }

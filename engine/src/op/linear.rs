@@ -124,7 +124,7 @@ impl CustomOp3 for Linear {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{compare, normal};
+    use super::super::testing::{agrees_with_pytorch, compare, normal};
     use super::*;
 
     #[test]
@@ -143,5 +143,18 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         assert!(linear(&normal(1, &[2, 3]), &normal(2, &[4, 5]), None).is_err());
         assert!(linear(&normal(1, &[2, 5]), &normal(2, &[4, 5]), Some(&normal(3, &[5]))).is_err());
+    }
+
+    #[test]
+    fn results_and_gradients_are_pytorchs() {
+        for name in ["2x5x7", "1x1", "33x17"] {
+            let name = format!("linear.{name}");
+            agrees_with_pytorch(&name, &["x", "weight", "bias"], |tensors| {
+                linear(&tensors[0], &tensors[1], Some(&tensors[2]))
+            });
+            agrees_with_pytorch(&format!("{name}.without_bias"), &["x", "weight"], |tensors| {
+                linear(&tensors[0], &tensors[1], None)
+            });
+        }
     }
 }

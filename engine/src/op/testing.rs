@@ -1,8 +1,8 @@
-//! Comparing the fused form of an operation with the composed one.
+//! Comparing the fused form of an operation with the composed one, and both with PyTorch.
 
 use candle_core::{Device, Result, Tensor, Var};
 
-use crate::golden::assert_close;
+use crate::golden::{Golden, assert_close, relative_error};
 use crate::noise::Noise;
 
 /// Gaussian numbers, other ones for each `seed`.
@@ -44,5 +44,29 @@ pub(super) fn compare(tensors: &[Tensor], operation: impl Fn(&[Tensor]) -> Resul
         let name = if index == 0 { "result".to_owned() } else { format!("gradient of argument {index}") };
         assert_close(&name, &plain[index], expected, 1e-5);
         assert_close(&format!("{name}, strided"), &strided[index], expected, 1e-5);
+    }
+}
+
+/// Asserts that fused and composed give what PyTorch gives in the golden `operations`, case `name`: the result, and the
+/// gradient of each of `arguments` under the golden's gradient of the result.
+pub(super) fn agrees_with_pytorch(name: &str, arguments: &[&str], operation: impl Fn(&[Tensor]) -> Result<Tensor>) {
+    let golden = Golden::open("operations");
+    let case = |key: &str| golden.case(&format!("{name}.{key}"));
+    let work = || {
+        let vars: Vec<Var> = arguments.iter().map(|key| Var::from_tensor(case(key)).unwrap()).collect();
+        let inputs: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
+        let y = operation(&inputs).unwrap();
+        let gradients = (&y * case("upstream")).unwrap().sum_all().unwrap().backward().unwrap();
+        let of_arguments: Vec<Tensor> =
+            vars.iter().map(|var| gradients.get(var).expect("no gradient").clone()).collect();
+        (y, of_arguments)
+    };
+    for (form, (y, gradients)) in [("fused", work()), ("composed", super::composed(work))] {
+        golden.assert_close(&format!("{name}.y"), &y);
+        for (key, gradient) in arguments.iter().zip(&gradients) {
+            let error = relative_error(gradient, case(&format!("grad_{key}")));
+            println!("{form} {name}.grad_{key}: {error:.2e}");
+            assert!(error <= 1e-4, "{form} {name}.grad_{key}: {error:e}");
+        }
     }
 }

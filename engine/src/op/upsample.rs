@@ -72,7 +72,7 @@ impl CustomOp1 for Halved {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{compare, normal};
+    use super::super::testing::{agrees_with_pytorch, compare, normal};
     use super::*;
 
     #[test]
@@ -87,5 +87,12 @@ mod tests {
             let doubled = upsample_nearest_2x(&tensors[0])?;
             doubled + upsample_nearest_2x(&tensors[0].sqr()?)?
         });
+    }
+
+    #[test]
+    fn results_and_gradients_are_pytorchs() {
+        for name in ["upsample.2x3x5x4", "upsample.1x2x1x7"] {
+            agrees_with_pytorch(name, &["x"], |tensors| upsample_nearest_2x(&tensors[0]));
+        }
     }
 }

@@ -141,8 +141,11 @@ impl CustomOp2 for Gradient<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{compare, normal};
+    use candle_core::Var;
+
+    use super::super::testing::{agrees_with_pytorch, compare, normal};
     use super::*;
+    use crate::golden::Golden;
 
     #[test]
     fn fused_is_composed() {
@@ -186,5 +189,31 @@ mod tests {
         assert!(refused(&[1, 2, 6], &[2, 2, 6], 2));
         assert!(refused(&[1, 2, 6], &[1, 2, 4], 2));
         assert!(refused(&[1, 2, 6], &[1, 2, 6], 0));
+    }
+
+    #[test]
+    fn results_and_gradients_are_pytorchs() {
+        let qkv = ["query", "key", "value"];
+        for (name, n_heads) in [("5x7.3", 3), ("67x19.2", 2), ("3x70.1", 1)] {
+            agrees_with_pytorch(&format!("attention.{name}"), &qkv, |tensors| {
+                attention(&tensors[0], &tensors[1], &tensors[2], n_heads, None)
+            });
+        }
+        // Attention to one key is that key's value, whatever the query: PyTorch has rounding errors for those gradients.
+        let golden = Golden::open("operations");
+        let [query, key] =
+            ["query", "key"].map(|name| Var::from_tensor(golden.case(&format!("attention.9x1.2.{name}"))).unwrap());
+        agrees_with_pytorch("attention.9x1.2", &["value"], |tensors| attention(&query, &key, &tensors[0], 2, None));
+        let gradients =
+            attention(&query, &key, &key, 2, None).unwrap().sqr().unwrap().sum_all().unwrap().backward().unwrap();
+        let of_query = gradients.get(&query).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!(of_query <= 1e-6, "{of_query}");
+        for (name, n_heads) in [("causal.3", 3), ("bias.2", 2)] {
+            let name = format!("attention.{name}");
+            let mask = golden.case(&format!("{name}.mask")).clone();
+            agrees_with_pytorch(&name, &qkv, |tensors| {
+                attention(&tensors[0], &tensors[1], &tensors[2], n_heads, Some(&mask))
+            });
+        }
     }
 }

@@ -71,7 +71,7 @@ fn group(x: &Tensor, n_groups: usize, (weight, bias): (&Tensor, &Tensor), eps: f
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{compare, normal};
+    use super::super::testing::{agrees_with_pytorch, compare, normal};
     use super::*;
 
     #[test]
@@ -110,5 +110,23 @@ mod tests {
         assert!(group_norm(&x, 3, &four, &four, 1e-5).is_err());
         assert!(group_norm(&x, 2, &three, &four, 1e-5).is_err());
         assert!(layer_norm(&x, &three, &four, 1e-5).is_err());
+    }
+
+    #[test]
+    fn results_and_gradients_are_pytorchs() {
+        let arguments = ["x", "weight", "bias"];
+        for shape in ["1x13", "2x5x24", "3x7x33"] {
+            agrees_with_pytorch(&format!("layer_norm.{shape}"), &arguments, |tensors| {
+                layer_norm(&tensors[0], &tensors[1], &tensors[2], 1e-5)
+            });
+        }
+        for n_groups in [1, 2, 4, 8] {
+            agrees_with_pytorch(&format!("group_norm.{n_groups}"), &arguments, |tensors| {
+                group_norm(&tensors[0], n_groups, &tensors[1], &tensors[2], 1e-6)
+            });
+            agrees_with_pytorch(&format!("group_norm_silu.{n_groups}"), &arguments, |tensors| {
+                group_norm_silu(&tensors[0], n_groups, &tensors[1], &tensors[2], 1e-6)
+            });
+        }
     }
 }
