@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
-use super::conditioning::Context;
+use super::conditioning::{Context, Tokens};
 use super::config::{CafeConfig, UNetConfig};
 use crate::layer::Linear;
 use crate::op;
@@ -39,6 +39,8 @@ impl SelfAttention {
 /// Attention of a sequence to conditions: `attn2`.
 #[derive(Clone, Debug)]
 pub(super) struct CrossAttention {
+    /// As in the weight file, by which its keys and values are found.
+    name: String,
     to_q: Linear,
     to_out: Linear,
     n_heads: usize,
@@ -69,9 +71,8 @@ impl KeyValue {
         })
     }
 
-    /// `query` is (B, HW, C), `tokens` is (B, N, D).
-    fn attend(&self, query: &Tensor, tokens: &Tensor, n_heads: usize) -> Result<Tensor> {
-        op::attention(query, &self.to_k.forward(tokens)?, &self.to_v.forward(tokens)?, n_heads, None)
+    fn project(&self, states: &Tensor) -> Result<(Tensor, Tensor)> {
+        Ok((self.to_k.forward(states)?, self.to_v.forward(states)?))
     }
 }
 
@@ -89,6 +90,7 @@ impl CrossAttention {
             to_out: Linear::new(width, width, &weights.pp("to_out.0"))?,
             n_heads,
             sources,
+            name: weights.prefix(),
         })
     }
 
@@ -97,9 +99,9 @@ impl CrossAttention {
     pub(super) fn forward(&self, x: &Tensor, context: &Context) -> Result<Tensor> {
         let query = self.to_q.forward(x)?; // (B, HW, C)
         let attended = match (&self.sources, context) {
-            (Sources::Text(text), Context::Text(states)) => text.attend(&query, states, self.n_heads)?,
-            (Sources::Cafe { clip, dino }, Context::Cafe { clip_tokens, dino_tokens }) => {
-                (clip.attend(&query, clip_tokens, self.n_heads)? + dino.attend(&query, dino_tokens, self.n_heads)?)?
+            (Sources::Text(text), Context::Text(tokens)) => self.attend(&query, text, tokens)?,
+            (Sources::Cafe { clip, dino }, Context::Cafe { clip: clip_tokens, dino: dino_tokens }) => {
+                (self.attend(&query, clip, clip_tokens)? + self.attend(&query, dino, dino_tokens)?)?
             }
             (Sources::Text(_), Context::Cafe { .. }) => {
                 candle_core::bail!("this UNet is conditioned on text, and was given CAFE's conditions")
@@ -109,5 +111,11 @@ impl CrossAttention {
             }
         };
         self.to_out.forward(&attended)
+    }
+
+    /// `query` is (B, HW, C).
+    fn attend(&self, query: &Tensor, source: &KeyValue, tokens: &Tokens) -> Result<Tensor> {
+        let (keys, values) = tokens.keys_and_values(&self.name, |states| source.project(states))?; // (B, N, C)
+        op::attention(query, &keys, &values, self.n_heads, None)
     }
 }

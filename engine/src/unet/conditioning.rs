@@ -1,5 +1,8 @@
 //! What the UNet is conditioned on.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use candle_core::{Result, Tensor};
 use candle_nn::VarBuilder;
 
@@ -48,12 +51,68 @@ impl CafeConditioning {
 }
 
 /// Conditions as token sequences, which the attentions read.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Context {
     /// (B, T, D).
-    Text(Tensor),
+    Text(Tokens),
     /// (B, `n_clip_tokens`, D_clip) and (B, 1 + N, D_dino).
-    Cafe { clip_tokens: Tensor, dino_tokens: Tensor },
+    Cafe { clip: Tokens, dino: Tokens },
+}
+
+/// The tokens of one condition.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    /// (R, N, D): R is B, or, where several rows of the batch share a condition, less.
+    states: Tensor,
+    /// Which of the R rows each of the B has: (B).
+    rows: Option<Tensor>,
+    /// What attentions made of `states`, if that is kept.
+    kept: Option<KeysAndValues>,
+}
+
+/// Keys and values (R, N, C) by the name of their attention.
+type KeysAndValues = Mutex<HashMap<String, (Tensor, Tensor)>>;
+
+impl Tokens {
+    /// For one evaluation.
+    pub(super) fn once(states: Tensor) -> Self {
+        Self { states, rows: None, kept: None }
+    }
+
+    /// For many evaluations: what is made of `states` in the first is kept.
+    pub(super) fn kept(states: Tensor) -> Self {
+        Self { states, rows: None, kept: Some(Mutex::default()) }
+    }
+
+    /// For many evaluations of a batch whose rows are those of `states` that `rows` (B) names.
+    pub(super) fn kept_by_row(self, rows: Tensor) -> Self {
+        Self { rows: Some(rows), ..Self::kept(self.states) }
+    }
+
+    /// How many rows of keys are kept, for each attention.
+    #[cfg(test)]
+    pub(super) fn kept_rows(&self) -> Vec<usize> {
+        let kept = self.kept.as_ref().unwrap().lock().unwrap();
+        kept.values().map(|(keys, _)| keys.dim(0).unwrap()).collect()
+    }
+
+    /// Keys and values (B, N, C) of the attention `name`, which `project` makes of the tokens.
+    pub(super) fn keys_and_values(
+        &self,
+        name: &str,
+        project: impl FnOnce(&Tensor) -> Result<(Tensor, Tensor)>,
+    ) -> Result<(Tensor, Tensor)> {
+        let Some(kept) = &self.kept else { return project(&self.states) };
+        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (keys, values) = match kept.get(name) {
+            Some(found) => found.clone(),
+            None => kept.entry(name.to_owned()).or_insert(project(&self.states)?).clone(),
+        };
+        match &self.rows {
+            Some(rows) => Ok((keys.index_select(rows, 0)?, values.index_select(rows, 0)?)),
+            None => Ok((keys, values)),
+        }
+    }
 }
 
 /// Makes tokens of F(x): itself where one is wanted, else a projection and a norm, as IP-Adapter's `image_proj_model`.

@@ -9,6 +9,7 @@ mod blocks;
 mod conditioning;
 mod config;
 pub mod init;
+mod prepared;
 mod time;
 mod trainable;
 mod transformer;
@@ -19,7 +20,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 
 use self::blocks::{DownBlock, MidBlock, UpBlock};
-use self::conditioning::{ClipTokens, Context};
+use self::conditioning::{ClipTokens, Context, Tokens};
 use self::time::TimestepEmbedding;
 use crate::error::Result;
 use crate::layer::{Conv2d, GroupNorm};
@@ -27,6 +28,7 @@ use crate::weights::{Variables, Weights};
 
 pub use self::conditioning::{CafeConditioning, Conditioning};
 pub use self::config::{CafeConfig, DownBlockType, PerBlock, UNetConfig, UpBlockType};
+pub use self::prepared::Prepared;
 pub use self::trainable::Trainable;
 
 /// Predicts the noise (or the velocity) in latents.
@@ -128,17 +130,20 @@ impl UNet {
         timesteps: &Tensor,
         conditioning: &Conditioning,
     ) -> candle_core::Result<Tensor> {
+        self.predict(latents, timesteps, &self.context(conditioning, Tokens::once)?)
+    }
+
+    fn predict(&self, latents: &Tensor, timesteps: &Tensor, context: &Context) -> candle_core::Result<Tensor> {
         self.check(latents, timesteps)?;
-        let context = self.context(conditioning)?;
         let time = self.time_embedding.forward(timesteps)?; // (B, 4·C₀)
         let mut x = self.conv_in.forward(latents)?;
         let mut skips = vec![x.clone()];
         for block in &self.down_blocks {
-            x = block.forward(x, &time, &context, &mut skips)?;
+            x = block.forward(x, &time, context, &mut skips)?;
         }
-        x = self.mid_block.forward(&x, &time, &context)?;
+        x = self.mid_block.forward(&x, &time, context)?;
         for block in &self.up_blocks {
-            x = block.forward(x, &time, &context, &mut skips)?;
+            x = block.forward(x, &time, context, &mut skips)?;
         }
         self.conv_out.forward(&self.conv_norm_out.forward_silu(&x)?)
     }
@@ -161,11 +166,12 @@ impl UNet {
         Ok(())
     }
 
-    fn context(&self, conditioning: &Conditioning) -> candle_core::Result<Context> {
+    /// The tokens of `conditioning`, each sequence as `tokens` makes it.
+    fn context(&self, conditioning: &Conditioning, tokens: impl Fn(Tensor) -> Tokens) -> candle_core::Result<Context> {
         match (conditioning, &self.clip_tokens) {
-            (Conditioning::Text(states), None) => Ok(Context::Text(states.clone())),
+            (Conditioning::Text(states), None) => Ok(Context::Text(tokens(states.clone()))),
             (Conditioning::Cafe(CafeConditioning { clip, dino }), Some(clip_tokens)) => {
-                Ok(Context::Cafe { clip_tokens: clip_tokens.forward(clip)?, dino_tokens: dino.clone() })
+                Ok(Context::Cafe { clip: tokens(clip_tokens.forward(clip)?), dino: tokens(dino.clone()) })
             }
             (Conditioning::Text(_), Some(_)) => {
                 candle_core::bail!("this UNet has CAFE's conditions, and was given text")
