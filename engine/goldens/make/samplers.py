@@ -80,7 +80,8 @@ def edit_loops(cases: dict[str, torch.Tensor]) -> None:
             for masked, mask in [("", None), (".masked", cases["mask"])]:
                 edit_loop(cases, f"ddim.{strength}.{n_steps}{masked}", ddim, n_steps, strength, mask)
                 edit_loop(cases, f"ddim_noise.{strength}.{n_steps}{masked}", ddim, n_steps, strength, mask, eta=0.7)
-                edit_loop(cases, f"dpm.{strength}.{n_steps}{masked}", dpm_solver(), n_steps, strength, mask)
+                solver = dpm_solver(timestep_spacing="leading")
+                edit_loop(cases, f"dpm.{strength}.{n_steps}{masked}", solver, n_steps, strength, mask)
 
 
 def guidance(cases: dict[str, torch.Tensor]) -> None:
@@ -113,7 +114,7 @@ def guidance(cases: dict[str, torch.Tensor]) -> None:
 def configs() -> None:
     """`scheduler_config.json` as diffusers writes it."""
     for name, scheduler in {
-        "ddim": diffusers.DDIMScheduler(**STABLE_DIFFUSION, clip_sample=False),
+        "ddim": diffusers.DDIMScheduler(**STABLE_DIFFUSION, clip_sample=False, set_alpha_to_one=False),
         "pndm": diffusers.PNDMScheduler(**STABLE_DIFFUSION),
         "dpm_solver": dpm_solver(use_karras_sigmas=True, timestep_spacing="trailing"),
         "dpm_solver_order_3": dpm_solver(solver_order=3),

@@ -37,8 +37,8 @@ pub enum Order {
 
 /// How predictions under some of the conditions make one. A scale of 1 is what the model predicts, more exaggerates.
 ///
-/// ε(c, e) is the prediction under the CLIP condition c and the DINO patches e; ∅ is null. All forms are linear: a sum of
-/// predictions with weights that add up to 1. The paper names none.
+/// ε(c, e) is the prediction under the CLIP condition c and the DINO patches e; ∅ is null. All forms but the normalised are
+/// linear: a sum of predictions with weights that add up to 1. The paper names none.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "form", rename_all = "snake_case")]
 pub enum Guidance {
@@ -66,6 +66,15 @@ pub enum Guidance {
         /// s_c.
         clip_scale: f64,
     },
+    /// ε(∅, e) + (s_e - 1)·d_e + s_c·d_c, where the longer of d_e = ε(∅, e) - ε(∅, ∅) and d_c = ε(c, e) - ε(∅, e) is
+    /// shortened to the length of the other, row by row: nested guidance in which neither condition drowns the other, and
+    /// which over-exposes less (SynCD, arXiv 2502.01720; its code counts the image's scale from 0, which is 1 here).
+    Normalised {
+        /// s_e.
+        dino_scale: f64,
+        /// s_c.
+        clip_scale: f64,
+    },
 }
 
 impl Guidance {
@@ -76,7 +85,7 @@ impl Guidance {
         self.terms().into_iter().map(|(branch, _)| branch).collect()
     }
 
-    /// Branches with their weights, none of them 0.
+    /// Branches with their weights, none of them 0; of the normalised form, before anything is shortened.
     fn terms(&self) -> Vec<(Branch, f64)> {
         let terms = match *self {
             Self::None => vec![(Branch::BOTH, 1.0)],
@@ -97,6 +106,15 @@ impl Guidance {
                 (Branch::DINO, dino_scale),
                 (Branch::CLIP, clip_scale),
             ],
+            // Lengths matter even where a weight is 0.
+            Self::Normalised { dino_scale, clip_scale } if dino_scale != 1.0 || clip_scale != 0.0 => {
+                return vec![
+                    (Branch::NONE, 1.0 - dino_scale),
+                    (Branch::DINO, dino_scale - clip_scale),
+                    (Branch::BOTH, clip_scale),
+                ];
+            }
+            Self::Normalised { .. } => vec![(Branch::DINO, 1.0)],
         };
         terms.into_iter().filter(|(_, weight)| *weight != 0.0).collect()
     }
@@ -116,6 +134,9 @@ impl Guidance {
         }
         if let Some((_, weight)) = terms.iter().find(|(_, weight)| !weight.is_finite()) {
             return Err(EngineError::argument(format!("a scale of the guidance makes a weight of {weight}")));
+        }
+        if let (Self::Normalised { dino_scale, clip_scale }, [none, dino, both]) = (*self, predictions) {
+            return Ok(normalised((none, dino, both), dino_scale, clip_scale)?);
         }
         Ok(weighted_sum(terms.into_iter().map(|(_, weight)| weight).zip(predictions))?)
     }
@@ -137,6 +158,47 @@ impl Guidance {
 fn weighted_sum<'a>(mut terms: impl Iterator<Item = (f64, &'a Tensor)>) -> TensorResult<Tensor> {
     let (weight, tensor) = terms.next().ok_or_else(|| candle_core::Error::Msg("a sum of nothing".to_owned()))?;
     terms.try_fold((tensor * weight)?, |sum, (weight, tensor)| sum + (tensor * weight)?)
+}
+
+fn normalised(
+    (none, dino, both): (&Tensor, &Tensor, &Tensor),
+    dino_scale: f64,
+    clip_scale: f64,
+) -> TensorResult<Tensor> {
+    let (to_dino, to_both) = ((dino - none)?, (both - dino)?);
+    // Nothing is as long as nothing: the share of a difference of zeros does not matter, but must be finite.
+    let length = |difference: &Tensor| {
+        by_row(&difference.sqr()?, Tensor::sum_keepdim)?.sqrt()?.maximum(f64::from(f32::MIN_POSITIVE))
+    };
+    let (dino_length, both_length) = (length(&to_dino)?, length(&to_both)?);
+    let least = dino_length.minimum(&both_length)?;
+    let to_dino = (to_dino.broadcast_mul(&least.div(&dino_length)?)? * (dino_scale - 1.0))?;
+    let to_both = (to_both.broadcast_mul(&least.div(&both_length)?)? * clip_scale)?;
+    (dino + to_dino)? + to_both
+}
+
+/// A number for each row of `x` (B, …) of all that is in it: (B, 1, …).
+fn by_row(x: &Tensor, reduce: impl Fn(&Tensor, usize) -> TensorResult<Tensor>) -> TensorResult<Tensor> {
+    let mut shape = vec![1; x.rank()];
+    if let Some(rows) = shape.first_mut() {
+        *rows = x.dim(0)?;
+    }
+    reduce(&x.flatten_from(1)?, 1)?.reshape(shape)
+}
+
+/// Rescales what guidance made, `guided` (B, …), towards the deviation of the prediction under all conditions, `plain`
+/// (B, …), row by row: by the whole way where `share` is 1, and not at all where it is 0. Guidance makes contrasts too
+/// high, most of all without signal in the last timestep (arXiv 2305.08891, Section 3.4; `guidance_rescale` of diffusers).
+///
+/// # Errors
+/// When `share` is not 0 to 1, or of the tensors.
+pub fn rescale(guided: &Tensor, plain: &Tensor, share: f64) -> Result<Tensor> {
+    if !(0.0..=1.0).contains(&share) {
+        return Err(EngineError::argument(format!("guidance_rescale is {share}: it must be 0 to 1")));
+    }
+    let deviation = |x: &Tensor| by_row(x, |rows, dim| rows.var_keepdim(dim))?.sqrt();
+    let ratio = deviation(plain)?.div(&deviation(guided)?.maximum(f64::from(f32::MIN_POSITIVE))?)?;
+    Ok(guided.broadcast_mul(&ratio.affine(share, 1.0 - share)?)?)
 }
 
 /// Guidance by text alone, for the base model: ε(∅) + w·(ε(text) - ε(∅)), all of one shape.

@@ -4,7 +4,7 @@ use candle_core::Device;
 
 use super::super::Noise;
 use super::*;
-use crate::golden::assert_close;
+use crate::golden::{Golden, assert_close};
 
 /// A prediction per branch.
 fn predictions() -> BTreeMap<Branch, Tensor> {
@@ -46,6 +46,55 @@ fn every_form_is_its_formula() {
     assert_close("clip first", &nested(Order::ClipFirst), &clip_first, 1e-6);
     let independent = sum_of_differences(&[(dino_scale, dino, none), (clip_scale, clip, none)]);
     assert_close("independent", &combined(Guidance::Independent { dino_scale, clip_scale }), &independent, 1e-6);
+}
+
+/// The golden's predictions differ by row in which difference is the longer; in one row, one is nothing.
+#[test]
+fn the_normalised_form_is_the_reference() {
+    let golden = Golden::open("samplers");
+    let case = |name: &str| golden.case(&format!("guidance.{name}")).clone();
+    let predictions = [case("none"), case("dino"), case("both")];
+    for (dino_scale, clip_scale) in [(1.5, 7.5), (1.0, 3.0), (3.0, 0.0)] {
+        let guidance = Guidance::Normalised { dino_scale, clip_scale };
+        assert_eq!(guidance.branches(), [Branch::NONE, Branch::DINO, Branch::BOTH]);
+        let name = format!("guidance.normalised.{dino_scale:.1}.{clip_scale:.1}");
+        golden.assert_close(&name, &guidance.combine(&predictions).unwrap());
+        // Where neither is longer, it is nested guidance.
+        let even = Tensor::cat(&[&case("none"), &case("none").neg().unwrap()], 1).unwrap();
+        let step = Tensor::cat(&[&case("dino"), &case("dino").neg().unwrap()], 1).unwrap();
+        let halfway = (&even + &step).unwrap();
+        let even = [even, halfway.clone(), (halfway + step).unwrap()];
+        let nested = Guidance::Nested { dino_scale, clip_scale, order: Order::DinoFirst };
+        let needed: Vec<Tensor> = nested
+            .branches()
+            .iter()
+            .map(|branch| even[usize::from(branch.dino) + usize::from(branch.clip)].clone())
+            .collect();
+        assert_close("even", &guidance.combine(&even).unwrap(), &nested.combine(&needed).unwrap(), 1e-5);
+    }
+    let plain = Guidance::Normalised { dino_scale: 1.0, clip_scale: 0.0 };
+    assert_eq!(plain.branches(), [Branch::DINO]);
+    assert_close("plain", &plain.combine(&predictions[1..2]).unwrap(), &predictions[1], 0.0);
+    for row in 0..3 {
+        let alone = predictions.clone().map(|prediction| prediction.narrow(0, row, 1).unwrap());
+        let guidance = Guidance::Normalised { dino_scale: 1.5, clip_scale: 7.5 };
+        let together = guidance.combine(&predictions).unwrap().narrow(0, row, 1).unwrap();
+        assert_close("row", &guidance.combine(&alone).unwrap(), &together, 0.0);
+    }
+}
+
+#[test]
+fn rescaling_is_the_reference() {
+    let golden = Golden::open("samplers");
+    let (none, both) = (golden.case("guidance.none"), golden.case("guidance.both"));
+    let guided = guide_text(none, both, 7.5).unwrap();
+    for share in [0.3, 1.0] {
+        golden.assert_close(&format!("guidance.rescaled.{share:.1}"), &rescale(&guided, both, share).unwrap());
+    }
+    assert_close("none", &rescale(&guided, both, 0.0).unwrap(), &guided, 0.0);
+    let nothing = guided.zeros_like().unwrap();
+    assert_close("nothing", &rescale(&nothing, both, 1.0).unwrap(), &nothing, 0.0);
+    assert_eq!(rescale(&guided, both, 1.5).unwrap_err().to_string(), "guidance_rescale is 1.5: it must be 0 to 1");
 }
 
 #[test]

@@ -13,7 +13,7 @@ pub use config::{BetaSchedule, NoiseConfig, PredictionType, TimestepSpacing, Var
 pub use ddim::{DdimScheduler, variance as ddim_variance};
 pub use ddpm::{AncestralScheduler, DdpmScheduler};
 pub use dpm_solver::{DpmSolverConfig, DpmSolverScheduler, DpmSolverStep, FinalSigma};
-pub use guidance::{Branch, Guidance, Order, guide_text};
+pub use guidance::{Branch, Guidance, Order, guide_text, rescale as rescale_guidance};
 pub use sampler::{Memory, Sampler, SamplerConfig, SamplerKind};
 pub use schedule::{NoiseSchedule, timesteps};
 pub use seed::Noise;
