@@ -2,21 +2,24 @@
 
 mod encoders;
 mod family;
+mod painter;
 mod sample;
 mod text_to_image;
 
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
-use self::sample::{Guided, sample};
+use self::painter::Painter;
+use self::sample::Guided;
 use crate::error::{EngineError, Result};
-use crate::noise::{DdimScheduler, Guidance, Noise, NoiseConfig};
+use crate::noise::{Guidance, Noise, SamplerConfig};
 use crate::picture::pixels;
-use crate::unet::{CafeConditioning, UNet, UNetConfig};
+use crate::unet::{CafeConditioning, UNet};
 use crate::vae::{AutoencoderKl, LatentDistribution};
 
 pub use self::encoders::ImageEncoders;
 pub use self::family::{Family, Role};
+pub use self::painter::Source;
 pub use self::sample::{OnStep, SamplerSettings};
 pub use self::text_to_image::TextToImage;
 
@@ -36,7 +39,7 @@ pub struct CafeEngine {
     encoders: ImageEncoders,
     unet: UNet,
     vae: AutoencoderKl,
-    noise_scheduler: NoiseConfig,
+    sampler: SamplerConfig,
     device: Device,
 }
 
@@ -54,7 +57,7 @@ impl CafeEngine {
             encoders,
             unet,
             vae: AutoencoderKl::load(&base.join("vae"), DType::F32, device)?,
-            noise_scheduler: NoiseConfig::read(&base.join("scheduler").join("scheduler_config.json"))?,
+            sampler: SamplerConfig::read(&base.join("scheduler").join("scheduler_config.json"))?,
             device: device.clone(),
         })
     }
@@ -92,14 +95,45 @@ impl CafeEngine {
         settings: &SamplerSettings,
         on_step: OnStep<'_>,
     ) -> Result<Vec<RgbImage>> {
+        self.paint(conditions, seeds, guidance, settings, None, on_step)
+    }
+
+    /// [`Self::generate`] that starts from a picture in place of noise: what is made is like it in outline and colour.
+    ///
+    /// # Errors
+    /// When there are not as many pictures and masks as rows, the strength is not 0 to 1, or as of [`Self::generate`].
+    pub fn edit(
+        &self,
+        source: &Source<'_>,
+        conditions: &CafeConditioning,
+        seeds: &[u64],
+        guidance: &Guidance,
+        settings: &SamplerSettings,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<RgbImage>> {
+        self.paint(conditions, seeds, guidance, settings, Some(source), on_step)
+    }
+
+    fn paint(
+        &self,
+        conditions: &CafeConditioning,
+        seeds: &[u64],
+        guidance: &Guidance,
+        settings: &SamplerSettings,
+        source: Option<&Source<'_>>,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<RgbImage>> {
         let n_rows = conditions.clip.dim(0)?;
         if seeds.len() != n_rows {
             return Err(EngineError::argument(format!("{} seeds for {n_rows} images", seeds.len())));
         }
-        let guided = Guided::cafe(&self.unet, conditions, guidance)?;
+        let guided = Guided::cafe(&self.unet, conditions, guidance, settings.guidance_rescale)?;
         let rows: Vec<Noise> = seeds.iter().map(|seed| Noise::new(*seed)).collect();
-        let painter = Painter { vae: &self.vae, noise_scheduler: &self.noise_scheduler, device: &self.device };
-        painter.paint(&guided, settings, &rows, on_step)
+        self.painter().paint(&guided, settings, &rows, source, on_step)
+    }
+
+    fn painter(&self) -> Painter<'_> {
+        Painter { vae: &self.vae, config: &self.sampler, device: &self.device }
     }
 
     /// VAE latents of `images` (B, C, H, W), resized and cropped to `size_px` (height, width).
@@ -108,45 +142,6 @@ impl CafeEngine {
     /// Of the tensors.
     pub fn encode_latents(&self, images: &[RgbImage], size_px: (u32, u32)) -> Result<LatentDistribution> {
         self.vae.encode(&pixels::from_images(images, size_px, &self.device)?)
-    }
-}
-
-/// From guided noise to pixels: what CAFE and the base model share.
-struct Painter<'a> {
-    vae: &'a AutoencoderKl,
-    noise_scheduler: &'a NoiseConfig,
-    device: &'a Device,
-}
-
-impl Painter<'_> {
-    fn paint(
-        &self,
-        guided: &Guided<'_>,
-        settings: &SamplerSettings,
-        rows: &[Noise],
-        on_step: OnStep<'_>,
-    ) -> Result<Vec<RgbImage>> {
-        let [height, width] = self.latent_size(guided.unet.config(), settings)?;
-        let scheduler = DdimScheduler::new(self.noise_scheduler, settings.n_steps, settings.eta)?;
-        let shape = [guided.unet.config().in_channels, height, width];
-        let latents = sample(guided, &scheduler, shape, rows, self.device, on_step)?;
-        pixels::to_images(&self.vae.decode(&self.vae.config().unscale_latents(&latents)?)?)
-    }
-
-    /// Height and width of the latents.
-    fn latent_size(&self, config: &UNetConfig, settings: &SamplerSettings) -> Result<[usize; 2]> {
-        let factor = self.vae.config().factor();
-        let default = config.sample_size.map(|size| (size * factor, size * factor));
-        let Some((height, width)) = settings.size_px.or(default) else {
-            return Err(EngineError::argument("the UNet's config has no sample_size: say the size of the image"));
-        };
-        let multiple = factor * config.latent_multiple();
-        if height == 0 || width == 0 || height % multiple != 0 || width % multiple != 0 {
-            return Err(EngineError::argument(format!(
-                "an image of {height}×{width} px: this model makes multiples of {multiple}"
-            )));
-        }
-        Ok([height / factor, width / factor])
     }
 }
 

@@ -1,10 +1,10 @@
 use candle_core::{Device, Tensor};
 use image::RgbImage;
 
-use super::sample::{Guided, denoise};
+use super::sample::{Guided, Start, denoise};
 use super::*;
 use crate::golden::{Golden, assert_close};
-use crate::noise::Order;
+use crate::noise::{Order, SamplerKind};
 use crate::picture::pixels::to_images;
 
 const GUIDANCE: Guidance = Guidance::Nested { dino_scale: 1.5, clip_scale: 3.0, order: Order::DinoFirst };
@@ -60,9 +60,11 @@ fn equation_4_is_what_pytorch_makes_of_it() {
         clip: mix(golden.case("clip_w"), golden.case("clip_x"), ALPHA).unwrap(),
         dino: golden.case("dino_x").clone(),
     };
-    let guided = Guided::cafe(&engine.unet, &conditions, &GUIDANCE).unwrap();
-    let scheduler = DdimScheduler::new(&engine.noise_scheduler, N_STEPS, 0.0).unwrap();
-    let latents = denoise(&guided, &scheduler, golden.case("latents").clone(), &[], &|_, _| {}).unwrap();
+    let guided = Guided::cafe(&engine.unet, &conditions, &GUIDANCE, 0.0).unwrap();
+    let sampler = engine.sampler.sampler(None, N_STEPS, 0.0).unwrap();
+    let start = Start::noise(golden.case("latents").clone());
+    let predict = |latents: &Tensor, timestep| guided.predict(latents, timestep);
+    let latents = denoise(predict, &sampler, start, &[], &|_, _| {}).unwrap();
     golden.assert_close("cafe.latents", &latents);
     let unscaled = engine.vae.config().unscale_latents(&latents).unwrap();
     golden.assert_close("cafe.pixels", &engine.vae.decode(&unscaled).unwrap());
@@ -82,14 +84,13 @@ fn text_to_image_is_what_pytorch_makes_of_it() {
 fn an_image_is_the_same_in_every_batch() {
     let golden = Golden::open("family");
     let engine = engine(&golden);
-    for eta in [0.0, 0.8] {
-        let settings = SamplerSettings { eta, ..settings() };
+    for (eta, sampler) in [(0.0, None), (0.8, None), (0.0, Some(SamplerKind::DpmSolver))] {
+        let settings = SamplerSettings { eta, sampler, ..settings() };
         let latents = |seeds: &[u64]| {
             let conditions = conditions(&golden, &engine, seeds.len());
-            let guided = Guided::cafe(&engine.unet, &conditions, &GUIDANCE).unwrap();
+            let guided = Guided::cafe(&engine.unet, &conditions, &GUIDANCE, 0.7).unwrap();
             let rows: Vec<Noise> = seeds.iter().map(|seed| Noise::new(*seed)).collect();
-            let scheduler = DdimScheduler::new(&engine.noise_scheduler, N_STEPS, settings.eta).unwrap();
-            sample(&guided, &scheduler, [4, 8, 8], &rows, &Device::Cpu, &|_, _| {}).unwrap()
+            engine.painter().latents(&guided, &settings, &rows, None, &|_, _| {}).unwrap()
         };
         let batch = latents(&[7, 8, 9]);
         for (row, seed) in [7, 8, 9].into_iter().enumerate() {

@@ -3,15 +3,13 @@
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 
-use super::Painter;
 use super::family::{Family, Role};
+use super::painter::{Painter, Source};
 use super::sample::{Guided, OnStep, SamplerSettings};
 use crate::encoder::text::TextEncoder;
 use crate::encoder::tokenizer::TextTokenizer;
 use crate::error::{EngineError, Result};
-#[cfg(test)]
-use crate::noise::DdimScheduler;
-use crate::noise::{Noise, NoiseConfig};
+use crate::noise::{Noise, SamplerConfig};
 use crate::unet::UNet;
 use crate::vae::AutoencoderKl;
 
@@ -21,7 +19,7 @@ pub struct TextToImage {
     text_encoder: TextEncoder,
     unet: UNet,
     vae: AutoencoderKl,
-    noise_scheduler: NoiseConfig,
+    sampler: SamplerConfig,
     device: Device,
 }
 
@@ -37,7 +35,7 @@ impl TextToImage {
             text_encoder: TextEncoder::load(&folder.join("text_encoder"), device)?,
             unet: UNet::load(&folder.join("unet"), device)?,
             vae: AutoencoderKl::load(&folder.join("vae"), DType::F32, device)?,
-            noise_scheduler: NoiseConfig::read(&folder.join("scheduler").join("scheduler_config.json"))?,
+            sampler: SamplerConfig::read(&folder.join("scheduler").join("scheduler_config.json"))?,
             device: device.clone(),
         })
     }
@@ -56,15 +54,43 @@ impl TextToImage {
         settings: &SamplerSettings,
         on_step: OnStep<'_>,
     ) -> Result<Vec<RgbImage>> {
+        self.paint(prompts, seeds, text_scale, settings, None, on_step)
+    }
+
+    /// [`Self::generate`] that starts from a picture in place of noise.
+    ///
+    /// # Errors
+    /// When there are not as many pictures and masks as prompts, the strength is not 0 to 1, or as of [`Self::generate`].
+    pub fn edit(
+        &self,
+        source: &Source<'_>,
+        prompts: &[String],
+        seeds: &[u64],
+        text_scale: f64,
+        settings: &SamplerSettings,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<RgbImage>> {
+        self.paint(prompts, seeds, text_scale, settings, Some(source), on_step)
+    }
+
+    fn paint(
+        &self,
+        prompts: &[String],
+        seeds: &[u64],
+        text_scale: f64,
+        settings: &SamplerSettings,
+        source: Option<&Source<'_>>,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<RgbImage>> {
         if seeds.len() != prompts.len() || prompts.is_empty() {
             return Err(EngineError::argument(format!("{} seeds for {} prompts", seeds.len(), prompts.len())));
         }
         let states = self.states(prompts)?; // (B, T, D)
         let empty = self.states(&vec![""; prompts.len()])?;
-        let guided = Guided::text(&self.unet, &states, &empty, text_scale)?;
+        let guided = Guided::text(&self.unet, &states, &empty, text_scale, settings.guidance_rescale)?;
         let rows: Vec<Noise> = seeds.iter().map(|seed| Noise::new(*seed)).collect();
-        let painter = Painter { vae: &self.vae, noise_scheduler: &self.noise_scheduler, device: &self.device };
-        painter.paint(&guided, settings, &rows, on_step)
+        let painter = Painter { vae: &self.vae, config: &self.sampler, device: &self.device };
+        painter.paint(&guided, settings, &rows, source, on_step)
     }
 
     /// Latents and pixels of `prompt`, from `latents` (1, C, H, W) given: what the reference is compared with.
@@ -77,9 +103,11 @@ impl TextToImage {
         latents: &Tensor,
     ) -> Result<(Tensor, Tensor)> {
         let (states, empty) = (self.states(&[prompt])?, self.states(&[""])?);
-        let guided = Guided::text(&self.unet, &states, &empty, text_scale)?;
-        let scheduler = DdimScheduler::new(&self.noise_scheduler, n_steps, 0.0)?;
-        let latents = super::sample::denoise(&guided, &scheduler, latents.clone(), &[], &|_, _| {})?;
+        let guided = Guided::text(&self.unet, &states, &empty, text_scale, 0.0)?;
+        let (sampler, start) =
+            (self.sampler.sampler(None, n_steps, 0.0)?, super::sample::Start::noise(latents.clone()));
+        let predict = |latents: &Tensor, timestep| guided.predict(latents, timestep);
+        let latents = super::sample::denoise(predict, &sampler, start, &[], &|_, _| {})?;
         let pixels = self.vae.decode(&self.vae.config().unscale_latents(&latents)?)?;
         Ok((latents, pixels))
     }
