@@ -32,7 +32,10 @@ pub(crate) struct GenerateArgs {
     /// Seed of the noise: the same seed makes the same image.
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
-    /// DDIM steps.
+    /// How noise is taken away; default: what the family's `scheduler_config.json` asks for.
+    #[arg(long, value_enum)]
+    pub(crate) sampler: Option<SamplerForm>,
+    /// Steps of the sampler: 50 of ddim are usual, 20 of dpm-solver++.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) steps: u16,
     /// Noise that DDIM adds: 0 none, 1 as much as DDPM.
@@ -41,18 +44,30 @@ pub(crate) struct GenerateArgs {
     /// How the two conditions are guided.
     #[arg(long, value_enum, default_value_t = GuidanceForm::Nested)]
     pub(crate) guidance: GuidanceForm,
-    /// Weight of the DINO condition in nested guidance.
+    /// Weight of the DINO condition, in every guidance but joint.
     #[arg(long, value_name = "W", default_value_t = 1.5, value_parser = parse_weight)]
     pub(crate) dino_scale: f64,
-    /// Weight of the CLIP condition in nested guidance; of both in joint guidance.
+    /// Weight of the CLIP condition; of both in joint guidance.
     #[arg(long, value_name = "W", default_value_t = 7.5, value_parser = parse_weight)]
     pub(crate) clip_scale: f64,
+    /// How far guidance is brought back to the contrast of an image without: 0 not at all, 1 all the way.
+    #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = parse_share)]
+    pub(crate) guidance_rescale: f64,
     /// Weight of the text, where w is made of a prompt.
     #[arg(long, value_name = "W", default_value_t = 7.5, value_parser = parse_weight)]
     pub(crate) text_scale: f64,
     /// Height and width of the image in pixels; default: what the model was trained for.
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     pub(crate) size: Option<(u32, u32)>,
+    /// An image to change: the result starts from it, noised, in place of noise alone.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) edit: Option<PathBuf>,
+    /// How much of that image is made anew: 0 nothing, 1 all of it.
+    #[arg(long, value_name = "S", default_value_t = 0.75, value_parser = parse_share, requires = "edit")]
+    pub(crate) strength: f64,
+    /// What of that image is made anew: an image that is white there, and black where it stays.
+    #[arg(long, value_name = "FILE", requires = "edit")]
+    pub(crate) mask: Option<PathBuf>,
     /// Where w is written, if it is made of a prompt.
     #[arg(long, value_name = "FILE", requires = "prompt")]
     pub(crate) keep_donor: Option<PathBuf>,
@@ -65,10 +80,23 @@ pub(crate) struct GenerateArgs {
 pub(crate) enum GuidanceForm {
     /// DINO against nothing, then CLIP against DINO alone (the form of InstructPix2Pix).
     Nested,
+    /// As nested, but the longer of the two differences is shortened to the other's length (SynCD).
+    Normalised,
+    /// Each condition alone against nothing (the form of ProFusion).
+    Independent,
     /// Both conditions against nothing.
     Joint,
     /// No guidance: one evaluation a step.
     None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SamplerForm {
+    /// DDIM: first order, with new noise or without.
+    Ddim,
+    /// DPM-Solver++ 2M: second order, for fewer steps.
+    #[value(name = "dpm-solver++")]
+    DpmSolver,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,15 +1,16 @@
 //! `generate`: one image of the subject of another (Eq. 4).
 
 use std::io::{Write, stdout};
+use std::path::Path;
 
 use cafe_engine::Device;
-use cafe_engine::cafe::{CafeEngine, Family, SamplerSettings, TextToImage};
-use cafe_engine::noise::{Guidance, Order};
+use cafe_engine::cafe::{CafeEngine, Family, SamplerSettings, Source, TextToImage};
+use cafe_engine::noise::{Guidance, Order, SamplerKind};
 use image::RgbImage;
 use serde_json::json;
 
 use super::pictures;
-use crate::cli::{GenerateArgs, GuidanceForm};
+use crate::cli::{GenerateArgs, GuidanceForm, SamplerForm};
 use crate::failure::Failure;
 use crate::progress::steps;
 
@@ -20,10 +21,13 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
         pictures::must_be_png(path)?;
     }
     let reference = pictures::read(&args.image)?;
+    let (edited, mask) = (read_optional(args.edit.as_deref())?, read_optional(args.mask.as_deref())?);
     let family = Family::open(&args.family.family)?;
     let settings = SamplerSettings {
+        sampler: args.sampler.map(sampler),
         n_steps: args.steps.into(),
         eta: args.eta,
+        guidance_rescale: args.guidance_rescale,
         size_px: args.size.map(|(height, width)| (height as usize, width as usize)),
     };
     let donor = donor(args, &family, &settings, &device)?;
@@ -35,13 +39,25 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
     let conditions = engine.conditions(&[reference], &[donor], args.alpha)?;
     let images = {
         let shown = steps("generate");
-        engine.generate(&conditions, &[args.seed], &guidance, &settings, &|done, of| shown.at(done, of))?
+        let on_step = |done, of| shown.at(done, of);
+        match &edited {
+            Some(image) => {
+                let (images, masks) = (std::slice::from_ref(image), mask.as_ref().map(std::slice::from_ref));
+                let source = Source { images, strength: args.strength, masks };
+                engine.edit(&source, &conditions, &[args.seed], &guidance, &settings, &on_step)?
+            }
+            None => engine.generate(&conditions, &[args.seed], &guidance, &settings, &on_step)?,
+        }
     };
     for image in &images {
         pictures::write(image, &args.output)?;
     }
     report(args)?;
     Ok(0)
+}
+
+fn read_optional(path: Option<&Path>) -> Result<Option<RgbImage>, Failure> {
+    path.map(pictures::read).transpose()
 }
 
 /// w: given, or made of the prompt.
@@ -69,6 +85,15 @@ fn guidance(args: &GenerateArgs) -> Guidance {
         GuidanceForm::Nested => {
             Guidance::Nested { dino_scale: args.dino_scale, clip_scale: args.clip_scale, order: Order::DinoFirst }
         }
+        GuidanceForm::Normalised => Guidance::Normalised { dino_scale: args.dino_scale, clip_scale: args.clip_scale },
+        GuidanceForm::Independent => Guidance::Independent { dino_scale: args.dino_scale, clip_scale: args.clip_scale },
+    }
+}
+
+fn sampler(form: SamplerForm) -> SamplerKind {
+    match form {
+        SamplerForm::Ddim => SamplerKind::Ddim,
+        SamplerForm::DpmSolver => SamplerKind::DpmSolver,
     }
 }
 
@@ -81,9 +106,14 @@ fn report(args: &GenerateArgs) -> Result<(), Failure> {
         "prompt": args.prompt,
         "alpha": args.alpha,
         "seed": args.seed,
+        "sampler": args.sampler.map(sampler),
         "steps": args.steps,
         "eta": args.eta,
         "guidance": guidance(args),
+        "guidance_rescale": args.guidance_rescale,
+        "edit": args.edit,
+        "strength": args.edit.as_ref().map(|_| args.strength),
+        "mask": args.mask,
         "text_scale": args.prompt.as_ref().map(|_| args.text_scale),
     });
     writeln!(stdout().lock(), "{made}")?;
