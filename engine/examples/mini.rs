@@ -63,16 +63,29 @@ fn measure() -> Result<(), EngineError> {
     let conditioning =
         Conditioning::Cafe(CafeConditioning { clip: Tensor::cat(&clip, 0)?, dino: Tensor::cat(&dino, 0)? });
     let ddim = DdimScheduler::new(&noise_config, STEPS, 0.0)?;
-    timed("sample", (n_runs / 2).max(2), || {
+    let sample = |predict: &dyn Fn(&Tensor, &Tensor) -> Result<Tensor, EngineError>| -> Result<(), EngineError> {
         let mut latents = noise.of("latents").normal((SAMPLES, 4, 16, 16), &device)?;
         for (index, timestep) in ddim.timesteps().iter().enumerate() {
             let repeated = Tensor::cat(&vec![&latents; parts.len()], 0)?;
             let timesteps = Tensor::full(*timestep, repeated.dim(0)?, &device)?;
-            let predicted = guidance.combine_stacked(&unet.forward(&repeated, &timesteps, &conditioning)?)?;
+            let predicted = guidance.combine_stacked(&predict(&repeated, &timesteps)?)?;
             latents = ddim.step(&predicted, index, &latents, None)?;
         }
         Ok(())
-    })
+    };
+    let kept: Vec<(bool, bool)> = guidance.branches().iter().map(|branch| (branch.clip, branch.dino)).collect();
+    let n_runs = (n_runs / 2).max(2);
+    // In turn, so that both have the machine as it is.
+    for _ in 0..2 {
+        timed("sample, keys and values made in every step", n_runs, || {
+            sample(&|latents, timesteps| Ok(unet.forward(latents, timesteps, &conditioning)?))
+        })?;
+        timed("sample", n_runs, || {
+            let prepared = unet.prepare_branches(&conditions, &kept)?;
+            sample(&|latents, timesteps| Ok(prepared.forward(latents, timesteps)?))
+        })?;
+    }
+    Ok(())
 }
 
 fn timed(name: &str, n_runs: usize, mut work: impl FnMut() -> Result<(), EngineError>) -> Result<(), EngineError> {

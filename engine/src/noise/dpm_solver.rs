@@ -148,7 +148,7 @@ impl DpmSolverScheduler {
             }
             _ => x0.clone(),
         };
-        // Equation 9 of Algorithm 2 of the paper.
+        // Algorithm 2 of the paper.
         let latents = ((latents * (next_noise / noise))? + (direction * (next_signal * (1.0 - left)))?)?;
         Ok(DpmSolverStep { latents, x0 })
     }

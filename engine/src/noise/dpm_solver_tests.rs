@@ -96,8 +96,7 @@ fn it_is_of_second_order() {
         let ratio = spread(solver.scales(n_steps as usize).unwrap()) / spread(solver.scales(0).unwrap());
         (f64::from(latents.to_vec1::<f32>().unwrap()[0]), 1.3 * ratio)
     };
-    let errors: Vec<f64> =
-        [20, 40, 80].into_iter().map(|n| end(n)).map(|(found, exact)| (found - exact).abs()).collect();
+    let errors: Vec<f64> = [20, 40, 80].into_iter().map(end).map(|(found, exact)| (found - exact).abs()).collect();
     println!("errors with 20, 40, 80 steps: {errors:?}");
     assert!(errors[0] / errors[1] > 3.0 && errors[1] / errors[2] > 3.0, "{errors:?}");
 }

@@ -227,7 +227,8 @@ mod tests {
 
     #[test]
     fn results_and_gradients_are_pytorchs() {
-        let activations: [(&str, fn(&Tensor) -> Result<Tensor>); 4] =
+        type Unary = fn(&Tensor) -> Result<Tensor>;
+        let activations: [(&str, Unary); 4] =
             [("gelu", gelu), ("silu", silu), ("quick_gelu", quick_gelu), ("geglu", geglu)];
         for (name, activation) in activations {
             agrees_with_pytorch(name, &["x"], |tensors| activation(&tensors[0]));
