@@ -1,9 +1,8 @@
 //! Activations.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 
-use super::storage::numbers;
+use super::storage::{in_chunks, numbers};
 use super::vector::{erf, map, map2, sigmoid, vectorised};
 
 /// GELU with the exact error function, as `torch.nn.functional.gelu` computes it; any shape.
@@ -151,9 +150,8 @@ impl CustomOp1 for Geglu {
         let Some(last) = dims.last_mut() else { bail!("GEGLU of a scalar") };
         let half = *last / 2;
         *last = half;
-        let mut y = vec![0.0; x.len() / 2];
-        y.par_chunks_mut(half).zip(x.par_chunks(2 * half)).for_each(|(y, x)| {
-            let (value, gate) = x.split_at(half);
+        let y = in_chunks(x.len() / 2, half, |index, y| {
+            let (value, gate) = x[index * 2 * half..][..2 * half].split_at(half);
             vectorised(
                 #[inline(always)]
                 || y.iter_mut().zip(value.iter().zip(gate)).for_each(|(y, (value, gate))| *y = value * gelu_of(*gate)),
@@ -176,24 +174,22 @@ impl CustomOp2 for Geglu {
     fn cpu_fwd(&self, x: &CpuStorage, lx: &Layout, grad: &CpuStorage, lg: &Layout) -> Result<(CpuStorage, Shape)> {
         let (x, grad) = (numbers(x, lx)?, numbers(grad, lg)?);
         let half = lx.dims().last().copied().unwrap_or(2) / 2;
-        let mut found = vec![0.0; x.len()];
-        found.par_chunks_mut(2 * half).zip(x.par_chunks(2 * half).zip(grad.par_chunks(half))).for_each(
-            |(found, (x, grad))| {
-                let (value, gate) = x.split_at(half);
-                let (of_value, of_gate) = found.split_at_mut(half);
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        of_value
-                            .iter_mut()
-                            .zip(gate.iter().zip(grad))
-                            .for_each(|(of, (gate, grad))| *of = grad * gelu_of(*gate));
-                        let of_gate = of_gate.iter_mut().zip(gate.iter().zip(value.iter().zip(grad)));
-                        of_gate.for_each(|(of, (gate, (value, grad)))| *of = grad * value * gelu_slope(*gate));
-                    },
-                );
-            },
-        );
+        let found = in_chunks(x.len(), 2 * half, |index, found| {
+            let grad = &grad[index * half..];
+            let (value, gate) = x[index * 2 * half..][..2 * half].split_at(half);
+            let (of_value, of_gate) = found.split_at_mut(half);
+            vectorised(
+                #[inline(always)]
+                || {
+                    of_value
+                        .iter_mut()
+                        .zip(gate.iter().zip(grad))
+                        .for_each(|(of, (gate, grad))| *of = grad * gelu_of(*gate));
+                    let of_gate = of_gate.iter_mut().zip(gate.iter().zip(value.iter().zip(grad)));
+                    of_gate.for_each(|(of, (gate, (value, grad)))| *of = grad * value * gelu_slope(*gate));
+                },
+            );
+        });
         Ok((CpuStorage::F32(found), lx.shape().clone()))
     }
 }

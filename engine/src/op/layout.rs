@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::storage::numbers;
+use super::storage::{in_chunks, numbers};
 
 /// Columns that one thread writes at a time; with as many rows of a cache line, they stay in the cache.
 const BLOCK: usize = 16;
@@ -48,9 +48,8 @@ impl CustomOp1 for Transposed {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (batch, n_rows, n_cols) = layout.shape().dims3()?;
         let x = numbers(x, layout)?;
-        let mut y = vec![0.0; x.len()];
-        let images = y.par_chunks_exact_mut(n_rows * n_cols).zip(x.par_chunks_exact(n_rows * n_cols));
-        images.for_each(|(y, x)| {
+        let y = in_chunks(x.len(), n_rows * n_cols, |image, y| {
+            let x = &x[image * n_rows * n_cols..][..n_rows * n_cols];
             y.par_chunks_mut(BLOCK * n_rows).enumerate().for_each(|(block, y)| {
                 let (first, n) = (block * BLOCK, y.len() / n_rows);
                 for (row, x) in x.chunks_exact(n_cols).enumerate() {

@@ -1,10 +1,9 @@
 //! Matrix products with a weight.
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
-use rayon::prelude::*;
 
 use super::gemm::{Matrix, MatrixMut, gemm};
-use super::storage::numbers;
+use super::storage::{in_chunks_from, numbers};
 
 /// x·Wᵀ + b of `x` (…, C_in), `weight` (C_out, C_in) and `bias` (C_out). Returns (…, C_out).
 ///
@@ -37,23 +36,20 @@ struct Linear;
 
 /// (rows, C_out) of `x` (rows, C_in).
 fn forward(x: &[f32], weight: &[f32], (n_rows, n_in, n_out): (usize, usize, usize), bias: Option<&[f32]>) -> Vec<f32> {
-    let mut y = vec![0.0; n_rows * n_out];
     let weight = Matrix::rows(weight, n_out, n_in).t();
-    let product = |x: &[f32], y: &mut [f32], parallel: bool| {
-        let n_rows = y.len() / n_out;
-        if let Some(bias) = bias {
-            y.chunks_exact_mut(n_out).for_each(|y| y.copy_from_slice(bias));
-        }
-        gemm(MatrixMut::rows(y, n_rows, n_out), Matrix::rows(x, n_rows, n_in), weight, bias.is_some(), parallel);
-    };
-    // Whole rows for each core; where they are too few, the cores share each product.
-    let rows = n_rows.div_ceil(2 * rayon::current_num_threads()).max(ROWS);
-    if n_rows >= ROWS * rayon::current_num_threads() {
-        y.par_chunks_mut(rows * n_out).zip(x.par_chunks(rows * n_in)).for_each(|(y, x)| product(x, y, false));
-    } else {
-        product(x, &mut y, true);
-    }
-    y
+    // Whole rows for each core; where they are too few, the cores share the product.
+    let shared = n_rows < ROWS * rayon::current_num_threads();
+    let rows = if shared { n_rows } else { n_rows.div_ceil(2 * rayon::current_num_threads()).max(ROWS) };
+    in_chunks_from(
+        n_rows * n_out,
+        rows * n_out,
+        |_| bias.unwrap_or(&[0.0]),
+        |index, y| {
+            let n_rows = y.len() / n_out;
+            let x = Matrix::rows(&x[index * rows * n_in..], n_rows, n_in);
+            gemm(MatrixMut::rows(y, n_rows, n_out), x, weight, bias.is_some(), shared);
+        },
+    )
 }
 
 /// The gradients of x and weight, given that of y, `grad` (rows, C_out).

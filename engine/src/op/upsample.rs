@@ -1,9 +1,8 @@
 //! Upsampling.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 
-use super::storage::numbers;
+use super::storage::{in_chunks, numbers};
 
 /// Doubles height and width of `x` (B, C, H, W) by repeating pixels.
 ///
@@ -33,11 +32,14 @@ impl CustomOp1 for Doubled {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (batch, channels, height, width) = layout.shape().dims4()?;
         let x = numbers(x, layout)?;
-        let mut y = vec![0.0; 4 * x.len()];
-        y.par_chunks_mut(4 * width).zip(x.par_chunks(width)).for_each(|(y, x)| {
-            let (upper, lower) = y.split_at_mut(2 * width);
-            upper.chunks_exact_mut(2).zip(x).for_each(|(pair, x)| pair.fill(*x));
-            lower.copy_from_slice(upper);
+        let plane = height * width;
+        let y = in_chunks(4 * x.len(), 4 * plane, |index, y| {
+            let x = x[index * plane..][..plane].chunks_exact(width);
+            for (y, x) in y.chunks_exact_mut(4 * width).zip(x) {
+                let (upper, lower) = y.split_at_mut(2 * width);
+                upper.chunks_exact_mut(2).zip(x).for_each(|(pair, x)| pair.fill(*x));
+                lower.copy_from_slice(upper);
+            }
         });
         Ok((CpuStorage::F32(y), Shape::from((batch, channels, 2 * height, 2 * width))))
     }
@@ -58,13 +60,16 @@ impl CustomOp1 for Halved {
     fn cpu_fwd(&self, grad: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (batch, channels, height, width) = layout.shape().dims4()?;
         let grad = numbers(grad, layout)?;
-        let mut found = vec![0.0; grad.len() / 4];
-        found.par_chunks_mut(width / 2).zip(grad.par_chunks(2 * width)).for_each(|(found, grad)| {
-            let (upper, lower) = grad.split_at(width);
-            let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
-            found.iter_mut().zip(pairs).for_each(|(sum, (upper, lower))| {
-                *sum = upper.iter().chain(lower).sum();
-            });
+        let plane = height * width;
+        let found = in_chunks(grad.len() / 4, plane / 4, |index, found| {
+            let grad = grad[index * plane..][..plane].chunks_exact(2 * width);
+            for (found, grad) in found.chunks_exact_mut(width / 2).zip(grad) {
+                let (upper, lower) = grad.split_at(width);
+                let pairs = upper.chunks_exact(2).zip(lower.chunks_exact(2));
+                found.iter_mut().zip(pairs).for_each(|(sum, (upper, lower))| {
+                    *sum = upper.iter().chain(lower).sum();
+                });
+            }
         });
         Ok((CpuStorage::F32(found), Shape::from((batch, channels, height / 2, width / 2))))
     }

@@ -2,7 +2,8 @@
 //! instructions that the machine has, chosen when the program runs.
 
 use pulp::Arch;
-use rayon::prelude::*;
+
+use super::storage::in_chunks;
 
 /// Numbers that one thread takes at a time: enough to pay for handing them over.
 const CHUNK: usize = 1 << 14;
@@ -61,27 +62,25 @@ pub(super) fn sigmoid(x: f32) -> f32 {
 /// y = f(x), number by number, on every core.
 #[inline(always)]
 pub(super) fn map(x: &[f32], f: impl Fn(f32) -> f32 + Copy + Sync + Send) -> Vec<f32> {
-    let mut y = vec![0.0; x.len()];
-    y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
+    in_chunks(x.len(), CHUNK, |index, y| {
+        let x = &x[index * CHUNK..];
         vectorised(
             #[inline(always)]
             || y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x)),
         );
-    });
-    y
+    })
 }
 
 /// z = f(x, y), number by number, on every core.
 #[inline(always)]
 pub(super) fn map2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Copy + Sync + Send) -> Vec<f32> {
-    let mut z = vec![0.0; x.len()];
-    z.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK).zip(y.par_chunks(CHUNK))).for_each(|(z, (x, y))| {
+    in_chunks(x.len(), CHUNK, |index, z| {
+        let (x, y) = (&x[index * CHUNK..], &y[index * CHUNK..]);
         vectorised(
             #[inline(always)]
             || z.iter_mut().zip(x.iter().zip(y)).for_each(|(z, (x, y))| *z = f(*x, *y)),
         );
-    });
-    z
+    })
 }
 
 /// Σ f(i, x) over the numbers of a row, in sixteen sums: as many as a vector holds, which also lose less than one would.

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::super::gemm::{Matrix, MatrixMut, gemm};
 use super::super::scratch::Scratch;
+use super::super::storage::in_chunks;
 use super::super::vector::{exp, sum, sum2, vectorised};
 
 /// Queries in a block, at most: 128 rows of scores for 4,096 keys are two megabytes.
@@ -87,10 +88,9 @@ fn mask_rows(mask: Option<&[f32]>, first: usize, n_keys: usize) -> Option<&[f32]
 /// (B, Tq, C).
 pub(super) fn forward(sizes: &Sizes, query: &[f32], key: &[f32], value: &[f32], mask: Option<&[f32]>) -> Vec<f32> {
     let Sizes { n_queries, n_keys, width, n_heads, .. } = *sizes;
-    let mut out = vec![0.0; query.len()];
     let block = sizes.block();
     // One task for all rows: to wait for each row's would cost more than a small one takes.
-    out.par_chunks_mut((n_queries * width).max(1)).enumerate().for_each(|(row, out)| {
+    in_chunks(query.len(), n_queries * width, |row, out| {
         let (query, key, value) =
             (&query[row * n_queries * width..], &key[row * n_keys * width..], &value[row * n_keys * width..]);
         out.par_chunks_mut(block * width).enumerate().for_each_init(
@@ -105,8 +105,7 @@ pub(super) fn forward(sizes: &Sizes, query: &[f32], key: &[f32], value: &[f32], 
                 }
             },
         );
-    });
-    out
+    })
 }
 
 /// Of (query, gradient of the result) (B, 2·Tq, C) and (key, value) (B, 2·Tk, C): the gradients of query, key and value, one
@@ -114,12 +113,9 @@ pub(super) fn forward(sizes: &Sizes, query: &[f32], key: &[f32], value: &[f32], 
 pub(super) fn backward(sizes: &Sizes, by_query: &[f32], by_key: &[f32], mask: Option<&[f32]>) -> Vec<f32> {
     let Sizes { batch, n_queries, n_keys, width, .. } = *sizes;
     let n_rows = n_queries + 2 * n_keys;
-    let mut gradients = vec![0.0; batch * n_rows * width];
-    if gradients.is_empty() {
-        return gradients;
-    }
-    let rows = gradients.par_chunks_mut(n_rows * width).zip(by_query.par_chunks((2 * n_queries * width).max(1)));
-    rows.zip(by_key.par_chunks(2 * n_keys * width)).for_each(|((gradients, by_query), by_key)| {
+    in_chunks(batch * n_rows * width, n_rows * width, |row, gradients| {
+        let by_query = &by_query[row * 2 * n_queries * width..];
+        let by_key = &by_key[row * 2 * n_keys * width..];
         let (grad_query, rest) = gradients.split_at_mut(n_queries * width);
         let (grad_key, grad_value) = rest.split_at_mut(n_keys * width);
         let mut weights = Scratch::new(BLOCK.min(n_queries) * n_keys);
@@ -138,8 +134,7 @@ pub(super) fn backward(sizes: &Sizes, by_query: &[f32], by_key: &[f32], mask: Op
                 );
             }
         }
-    });
-    gradients
+    })
 }
 
 /// Queries of one head.

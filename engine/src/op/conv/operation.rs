@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use super::geometry::Geometry;
 use super::winograd::Kernel;
 use super::{columns, winograd};
-use crate::op::storage::numbers;
+use crate::op::storage::{in_chunks, in_chunks_from, numbers};
 use crate::op::vector::sum;
 
 /// conv2d of contiguous tensors, and which of its arguments need a gradient.
@@ -24,10 +24,8 @@ impl Convolution {
     fn forward(&self, x: &[f32], weight: &[f32], bias: Option<&[f32]>) -> (CpuStorage, Shape) {
         let geometry = &self.geometry;
         let n_pixels = geometry.out_pixels();
-        let mut y = vec![0.0; geometry.batch * geometry.c_out * n_pixels];
-        if let Some(bias) = bias {
-            y.par_chunks_exact_mut(n_pixels).enumerate().for_each(|(plane, y)| y.fill(bias[plane % bias.len()]));
-        }
+        let start = |plane: usize| bias.map_or(&[0.0][..], |bias| &bias[plane % bias.len()..][..1]);
+        let mut y = in_chunks_from(geometry.batch * geometry.c_out * n_pixels, n_pixels, start, |_, _| ());
         if winograd::pays(geometry) {
             let in_stride = geometry.taps();
             let kernel = Kernel { taps: weight, out_stride: geometry.c_in * in_stride, in_stride, flipped: false };
@@ -112,7 +110,7 @@ impl CustomOp2 for InputGradient {
 
     fn cpu_fwd(&self, grad: &CpuStorage, lg: &Layout, weight: &CpuStorage, lw: &Layout) -> Result<(CpuStorage, Shape)> {
         let geometry = &self.0;
-        let mut grad_x = vec![0.0; geometry.batch * geometry.c_in * geometry.pixels()];
+        let mut grad_x = in_chunks(geometry.batch * geometry.c_in * geometry.pixels(), geometry.pixels(), |_, _| ());
         let (grad, weight) = (numbers(grad, lg)?, numbers(weight, lw)?);
         let adjoint = geometry.adjoint();
         if let Some(adjoint) = adjoint.filter(winograd::pays) {

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::super::storage::numbers;
+use super::super::storage::{in_chunks, numbers};
 use super::super::vector::{sigmoid, sum, sum2, vectorised};
 
 /// On contiguous tensors: x is (B, C, …).
@@ -71,9 +71,8 @@ impl CustomOp3 for GroupNorm {
     ) -> Result<(CpuStorage, Shape)> {
         let sizes = Sizes::new(self, lx);
         let (x, weight, bias) = (numbers(x, lx)?, numbers(weight, lw)?, numbers(bias, lb)?);
-        let mut y = vec![0.0; x.len()];
-        let groups = y.par_chunks_mut(sizes.group()).zip(x.par_chunks(sizes.group()));
-        groups.enumerate().for_each(|(index, (y, x))| {
+        let y = in_chunks(x.len(), sizes.group(), |index, y| {
+            let x = &x[index * sizes.group()..][..sizes.group()];
             let affine = sizes.of(index, weight).iter().zip(sizes.of(index, bias));
             let (mean, scale) = vectorised(
                 #[inline(always)]
@@ -156,9 +155,9 @@ impl CustomOp3 for InputGradient {
         let sizes = Sizes::new(&self.0, lx);
         let (x, affine, grad) = (numbers(x, lx)?, numbers(affine, la)?, numbers(grad, lg)?);
         let (weight, bias) = affine.split_at(affine.len() / 2);
-        let mut found = vec![0.0; x.len()];
-        let groups = x.par_chunks(sizes.group()).zip(grad.par_chunks(sizes.group()));
-        found.par_chunks_mut(sizes.group()).zip(groups).enumerate().for_each(|(index, (found, (x, grad)))| {
+        let found = in_chunks(x.len(), sizes.group(), |index, found| {
+            let (x, grad) = (&x[index * sizes.group()..], &grad[index * sizes.group()..]);
+            let (x, grad) = (&x[..sizes.group()], &grad[..sizes.group()]);
             let (mean, scale) = vectorised(
                 #[inline(always)]
                 || moments(x, sizes.n_pixels, self.0.eps),

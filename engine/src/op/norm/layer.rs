@@ -1,9 +1,8 @@
 //! The fused layer norm.
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
-use rayon::prelude::*;
 
-use super::super::storage::numbers;
+use super::super::storage::{in_chunks, numbers};
 use super::super::vector::{sum, sum2, vectorised};
 
 /// Rows that one thread takes at a time.
@@ -40,8 +39,8 @@ impl CustomOp3 for LayerNorm {
     ) -> Result<(CpuStorage, Shape)> {
         let (x, weight, bias) = (numbers(x, lx)?, numbers(weight, lw)?, numbers(bias, lb)?);
         let width = weight.len();
-        let mut y = vec![0.0; x.len()];
-        y.par_chunks_mut(BLOCK * width).zip(x.par_chunks(BLOCK * width)).for_each(|(y, x)| {
+        let y = in_chunks(x.len(), BLOCK * width, |index, y| {
+            let x = &x[index * BLOCK * width..];
             vectorised(
                 #[inline(always)]
                 || {
@@ -98,9 +97,8 @@ impl CustomOp3 for InputGradient {
     ) -> Result<(CpuStorage, Shape)> {
         let (x, weight, grad) = (numbers(x, lx)?, numbers(weight, lw)?, numbers(grad, lg)?);
         let width = weight.len();
-        let mut found = vec![0.0; x.len()];
-        let blocks = x.par_chunks(BLOCK * width).zip(grad.par_chunks(BLOCK * width));
-        found.par_chunks_mut(BLOCK * width).zip(blocks).for_each(|(found, (x, grad))| {
+        let found = in_chunks(x.len(), BLOCK * width, |index, found| {
+            let (x, grad) = (&x[index * BLOCK * width..], &grad[index * BLOCK * width..]);
             let rows = found.chunks_exact_mut(width).zip(x.chunks_exact(width).zip(grad.chunks_exact(width)));
             for (found, (x, grad)) in rows {
                 vectorised(
