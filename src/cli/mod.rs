@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use model::{Decay, GenerateArgs, GuidanceForm, SamplerForm, TrainCommand, TrainDiffusionArgs, Trains};
+pub(crate) use model::{
+    Decay, GenerateArgs, GuidanceForm, Initialiser, SamplerForm, TrainCommand, TrainDiffusionArgs, Trains,
+};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 internal error; 2 usage; 3 manifest or plan invalid; 4 finished with \
 quarantined or failed items; 5 audit does not balance; 6 budget spent; 75 passing fault, run it again; 130 interrupted.";

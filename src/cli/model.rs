@@ -151,6 +151,9 @@ pub(crate) struct TrainDiffusionArgs {
     /// Starts from the base model's UNet, its new keys and values made anew, even if the family has a `cafe_unet`.
     #[arg(long)]
     pub(crate) from_base: bool,
+    /// How new keys and values are made, where the UNet is made from the base model's.
+    #[arg(long, value_enum, default_value_t = Initialiser::Orthogonal)]
+    pub(crate) init: Initialiser,
     /// Tokens that F(x) becomes, where the UNet is made from the base model's.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) clip_tokens: u32,
@@ -171,6 +174,15 @@ pub(crate) enum Decay {
     Constant,
     /// It falls to nothing along a cosine.
     Cosine,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Initialiser {
+    /// Random: the base model's, times an orthogonal projection.
+    Orthogonal,
+    /// Fitted to the captions of the pairs: the base model's, times the projection from what E and F see to its text states.
+    Ridge,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

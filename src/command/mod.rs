@@ -40,7 +40,8 @@ pub(crate) async fn run(command: Command, threads: usize) -> Result<u8, Failure>
     }
 }
 
-/// Runs what computes for long on a thread where it holds up nobody.
+/// Runs what computes for long on a thread of the engine's, where it holds up nobody.
 async fn blocking(work: impl FnOnce() -> Result<u8, Failure> + Send + 'static) -> Result<u8, Failure> {
+    let work = move || cafe_engine::op::on_cores(work);
     tokio::task::spawn_blocking(work).await.map_err(|error| Failure::Internal(error.to_string()))?
 }

@@ -16,6 +16,8 @@ use crate::source::{image_bytes, is_image};
 const REFERENCE: &str = "reference_image";
 /// Column of x~.
 const TARGET: &str = "target_image";
+/// Column of what x~ shows, which need not be there.
+const CAPTION: &str = "caption";
 
 /// Rows of several files, one after the other.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub struct TrainingPairs {
 struct PairFile {
     path: PathBuf,
     n_rows: usize,
+    has_captions: bool,
 }
 
 /// x and x~.
@@ -35,6 +38,8 @@ pub struct TrainingPair {
     pub reference: RgbaImage,
     /// x~: the target image.
     pub target: RgbaImage,
+    /// What x~ shows, where the file says so.
+    pub caption: Option<String>,
 }
 
 /// Why pairs cannot be read.
@@ -132,13 +137,15 @@ impl PairFile {
         }
         let n_rows = frame::n_rows(open()?).map_err(|error| failed(error.to_string()))?;
         let n_rows = usize::try_from(n_rows).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { path, n_rows })
+        let has_captions = columns.get(CAPTION).is_some_and(DataType::is_string);
+        Ok(Self { path, n_rows, has_captions })
     }
 
     fn read(&self, offset: usize, n_rows: usize) -> Result<Vec<TrainingPair>, TrainingPairsError> {
         let failed = |message: String| TrainingPairsError::new(&self.path, message);
         let file = File::open(&self.path).map_err(|error| failed(error.to_string()))?;
-        let columns = [REFERENCE, TARGET].map(str::to_owned);
+        let mut columns = vec![REFERENCE.to_owned(), TARGET.to_owned()];
+        columns.extend(self.has_captions.then(|| CAPTION.to_owned()));
         let rows =
             frame::read_slice(file, offset, n_rows, Some(&columns)).map_err(|error| failed(error.to_string()))?;
         let bytes = |column: &str| {
@@ -152,12 +159,18 @@ impl PairFile {
             let picture = Picture::decode(bytes, &limits, Alpha::White).map_err(|fault| failed(&fault.message))?;
             Ok(picture.pixels)
         };
+        let captions = match self.has_captions {
+            true => Some(rows.column(CAPTION).and_then(Column::str).map_err(|error| failed(error.to_string()))?),
+            false => None,
+        };
         references
             .iter()
             .zip(targets.iter())
             .enumerate()
             .map(|(row, (reference, target))| {
-                Ok(TrainingPair { reference: decode(REFERENCE, row, reference)?, target: decode(TARGET, row, target)? })
+                let caption = captions.and_then(|captions| captions.get(row)).map(str::to_owned);
+                let (reference, target) = (decode(REFERENCE, row, reference)?, decode(TARGET, row, target)?);
+                Ok(TrainingPair { reference, target, caption })
             })
             .collect()
     }

@@ -62,6 +62,48 @@ fn alpha_one_ignores_what_clip_sees_in_the_reference() {
 }
 
 #[test]
+fn a_picture_is_changed_where_the_mask_is_white() {
+    let (project, family) = (project(), family());
+    for (name, shade) in [("white.png", 255), ("black.png", 0)] {
+        RgbImage::from_pixel(32, 32, Rgb([shade; 3])).save(project.path(name)).unwrap();
+    }
+    RgbImage::from_fn(32, 32, |x, _| Rgb([if x < 16 { 0 } else { 255 }; 3])).save(project.path("half.png")).unwrap();
+    let edit = |more: &[&str]| {
+        let args =
+            ["generate", "--image", "x.png", "--like", "w.png", "--edit", "x.png", "--steps", "4", "-o", "e.png"];
+        project.cafe(&with_family(&[&args[..], more].concat(), &family)).ends(0);
+        std::fs::read(project.path("e.png")).unwrap()
+    };
+    let (kept, changed) = (edit(&["--strength", "0"]), edit(&["--strength", "0.9"]));
+    assert!(changed != kept, "strength changes nothing");
+    assert!(edit(&["--strength", "0.9", "--mask", "white.png"]) == changed, "a white mask keeps something");
+    assert!(edit(&["--strength", "0.9", "--mask", "black.png"]) == kept, "a black mask does not keep all");
+    let half = edit(&["--strength", "0.9", "--mask", "half.png"]);
+    assert!(half != kept && half != changed, "half a mask is all or nothing");
+}
+
+#[test]
+fn samplers_and_guidance_are_chosen() {
+    let (project, family) = (project(), family());
+    let mut pictures = std::collections::BTreeSet::new();
+    for more in [
+        &["--sampler", "ddim"][..],
+        &["--sampler", "dpm-solver++"],
+        &["--guidance", "independent"],
+        &["--guidance", "normalised"],
+        &["--guidance", "joint"],
+        &["--guidance", "none"],
+        &["--guidance-rescale", "0.7"],
+    ] {
+        let args = ["generate", "--image", "x.png", "--like", "w.png", "--steps", "3", "-o", "out.png"];
+        project.cafe(&with_family(&[&args[..], more].concat(), &family)).ends(0);
+        assert!(pictures.insert(std::fs::read(project.path("out.png")).unwrap()), "{more:?} changes nothing");
+    }
+    let args = ["generate", "--image", "x.png", "--like", "w.png", "-o", "out.png", "--strength", "0.5"];
+    assert!(project.cafe(&with_family(&args, &family)).ends(2).stderr.contains("--edit"));
+}
+
+#[test]
 fn a_prompt_makes_the_second_picture() {
     let (project, family) = (project(), family());
     let prompt = "a fox on the beach";
@@ -114,6 +156,10 @@ fn what_cannot_be_generated_is_said_before_anything_is_computed() {
 
 /// Coloured squares, larger in x~ than in x.
 fn write_pairs(path: &Path, n_rows: u8) {
+    write_columns(path, n_rows, &["reference_image", "target_image", "caption"]);
+}
+
+fn write_columns(path: &Path, n_rows: u8, wanted: &[&str]) {
     let png = |shade: u8, side: u32| {
         let mut bytes = Cursor::new(Vec::new());
         let square =
@@ -126,7 +172,10 @@ fn write_pairs(path: &Path, n_rows: u8) {
         let pictures: Vec<&[u8]> = pictures.iter().map(Vec::as_slice).collect();
         Column::new(name.into(), pictures)
     };
-    let columns = vec![column("reference_image", 12), column("target_image", 24)];
+    let captions: Vec<String> = (0..n_rows).map(|row| format!("a square of shade {row} on grey")).collect();
+    let captions = Column::new("caption".into(), captions);
+    let columns = vec![column("reference_image", 12), column("target_image", 24), captions];
+    let columns = columns.into_iter().filter(|column| wanted.contains(&column.name().as_str())).collect();
     let mut rows = DataFrame::new(n_rows.into(), columns).unwrap();
     std::fs::write(path, frame::to_parquet(&mut rows, &[]).unwrap()).unwrap();
 }
@@ -188,6 +237,26 @@ fn a_training_that_is_killed_goes_on_to_the_same_weights() {
     std::os::unix::fs::symlink(project.path("whole/cafe_unet"), trained.join("cafe_unet")).unwrap();
     let args = ["generate", "--image", "x.png", "--like", "w.png", "--steps", "2", "-o", "out.png"];
     project.cafe(&with_family(&args, &trained)).ends(0);
+}
+
+#[test]
+fn new_keys_and_values_are_fitted_to_captions() {
+    let (project, family) = (project(), family());
+    write_pairs(&project.path("pairs.parquet"), 5);
+    let train = |output: &str, init: &str| {
+        let args =
+            ["train", "diffusion", "--pairs", "pairs.parquet", "-o", output, "--steps", "1", "--batch-size", "2"];
+        let more = ["--from-base", "--init", init, "--learning-rate", "0", "--ema", "0"];
+        project.cafe(&with_family(&[&args[..], &more].concat(), &family))
+    };
+    for (output, init) in [("fitted", "ridge"), ("again", "ridge"), ("random", "orthogonal")] {
+        train(output, init).ends(0);
+    }
+    assert!(weights(&project, "fitted") == weights(&project, "again"), "one fit, two results");
+    assert!(weights(&project, "fitted") != weights(&project, "random"), "nothing was fitted");
+    write_columns(&project.path("pairs.parquet"), 5, &["reference_image", "target_image"]);
+    let said = train("without", "ridge").ends(2).stderr;
+    assert!(said.contains("row 0 of the pairs has no `caption`") && said.contains("--init orthogonal"), "{said}");
 }
 
 #[test]

@@ -34,6 +34,21 @@ impl Projections {
         };
         Ok(Self { clip: make("clip", cafe.clip_dim)?, dino: make("dino", cafe.dino_dim)? })
     }
+
+    /// Fitted on images with captions by [`ridge`]: from F (N, D_clip) and from E, its tokens' mean (N, D_dino), to the
+    /// mean of the caption's text states (N, D_text).
+    ///
+    /// # Errors
+    /// When the rows are not equally many, or of the tensors.
+    pub fn fitted(clip: &Tensor, dino: &Tensor, text: &Tensor) -> Result<Self> {
+        let fit = |features: &Tensor| -> Result<Tensor> {
+            // A hundredth of the features' own size: enough where there are fewer captions than dimensions.
+            let (n_rows, n_in) = features.dims2()?;
+            let size = features.to_dtype(DType::F64)?.sqr()?.mean_all()?.to_scalar::<f64>()?;
+            ridge(features, text, (0.01 * size * n_rows.max(n_in) as f64).max(f64::MIN_POSITIVE))
+        };
+        Ok(Self { clip: fit(clip)?, dino: fit(dino)? })
+    }
 }
 
 /// The projection P (`n_out`, `n_in`) that fits `targets` (N, `n_out`) by `features` (N, `n_in`):
@@ -174,6 +189,22 @@ mod tests {
         let small = ridge(&features, &targets, 1e12).unwrap();
         assert_close("P", &small, &map.zeros_like().unwrap(), 1e-6);
         assert!(ridge(&features, &targets, 0.0).is_err());
+    }
+
+    #[test]
+    fn fitted_projections_tell_captions_by_images() {
+        let noise = Noise::new(4);
+        let text = noise.of("text").normal(&[60, 9], &Device::Cpu).unwrap();
+        let seen = |name: &str, width| text.matmul(&noise.of(name).normal(&[9, width], &Device::Cpu).unwrap()).unwrap();
+        let (clip, dino) = (seen("clip", 12), seen("dino", 20));
+        let fitted = Projections::fitted(&clip, &dino, &text).unwrap();
+        for (projection, seen) in [(&fitted.clip, &clip), (&fitted.dino, &dino)] {
+            let told = seen.matmul(&projection.t().unwrap()).unwrap();
+            let share = |x: &Tensor| x.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap();
+            let left = share(&(told - &text).unwrap()) / share(&text);
+            assert!(left < 0.05, "{left} of the captions is not told");
+        }
+        assert!(Projections::fitted(&clip, &dino, &text.narrow(0, 0, 59).unwrap()).is_err());
     }
 
     #[test]

@@ -2,19 +2,17 @@
 
 use std::path::Path;
 
-use cafe_engine::cafe::{Family, ImageEncoders, Role};
-use cafe_engine::noise::{Noise, NoiseConfig};
+use cafe_engine::cafe::{Family, Role};
 use cafe_engine::train::{Decay, DiffusionParts, DiffusionSettings, DiffusionTrainer, LearningRate};
-use cafe_engine::unet::init::{Projections, from_base};
-use cafe_engine::unet::{CafeConfig, Trainable, UNetConfig};
-use cafe_engine::vae::VaeConfig;
-use cafe_engine::weights::{Metadata, Weights};
+use cafe_engine::unet::Trainable;
+use cafe_engine::weights::Metadata;
 use cafe_engine::{Device, EngineError};
 use cafe_pipeline::stage::Cancel;
 use cafe_stages::training_pairs::TrainingPairs;
 use serde_json::{Map, Value, json};
 
 use super::encode::encode;
+use super::initial::parts;
 use super::record::{LossCurve, keep_settings, output};
 use crate::cli::{self, TrainDiffusionArgs, Trains};
 use crate::failure::Failure;
@@ -29,7 +27,7 @@ pub(super) fn run(args: &TrainDiffusionArgs, cancel: &Cancel) -> Result<u8, Fail
     let pairs = TrainingPairs::open(&args.pairs)
         .map_err(|error| Failure::usage(error.to_string(), "name a release, or a Parquet file of pairs"))?;
     let settings = settings(args);
-    let parts = parts(args, &family)?;
+    let parts = parts(args, &family, &pairs)?;
     let size_px = size_px(args, &parts)?;
     keep_settings(&args.output, &record(args, &settings, &parts, &pairs, size_px)?)?;
     let Some(encoded) = encode(&pairs, &family, size_px, &args.output.join("encoded"), cancel)? else {
@@ -56,27 +54,6 @@ pub(super) fn run(args: &TrainDiffusionArgs, cancel: &Cancel) -> Result<u8, Fail
     drop(shown);
     export(&trainer, args)?;
     Ok(0)
-}
-
-/// The UNet at the beginning: the family's own, or one made of the base model's.
-fn parts(args: &TrainDiffusionArgs, family: &Family) -> Result<DiffusionParts, Failure> {
-    let base = family.folder(Role::TextToImage);
-    let noise = NoiseConfig::read(&base.join("scheduler").join("scheduler_config.json"))?;
-    let vae = VaeConfig::load(&base.join("vae"))?;
-    let own = family.folder(Role::CafeUNet);
-    if !args.from_base && own.is_dir() {
-        let unet = UNetConfig::read(&own.join("config.json"))?;
-        return Ok(DiffusionParts { unet, weights: Weights::open(&own).map_err(EngineError::from)?, noise, vae });
-    }
-    let folder = base.join("unet");
-    let config = UNetConfig::read(&folder.join("config.json"))?;
-    let weights = Weights::open(&folder).map_err(EngineError::from)?;
-    let (clip_dim, dino_dim) = ImageEncoders::load(family, &Device::Cpu)?.widths();
-    let cafe = CafeConfig { clip_dim, dino_dim, n_clip_tokens: args.clip_tokens as usize };
-    let draws = Noise::new(args.seed).of("initial weights");
-    let projections = Projections::orthogonal(&config, &cafe, 1.0, &draws)?;
-    let (tensors, unet) = from_base(&weights, &config, cafe, &projections, &draws)?;
-    Ok(DiffusionParts { unet, weights: Weights::from_tensors(tensors, weights.file()), noise, vae })
 }
 
 fn settings(args: &TrainDiffusionArgs) -> DiffusionSettings {
@@ -141,6 +118,7 @@ fn record(
     record.insert("unet".to_owned(), serde_json::to_value(&parts.unet).map_err(internal)?);
     let from = parts.weights.file().file_name().map(|name| name.to_string_lossy().into_owned());
     record.insert("from_base".to_owned(), json!(args.from_base));
+    record.insert("init".to_owned(), json!(args.init));
     record.insert(
         "weights".to_owned(),
         json!({ "file": from, "digest": parts.weights.digest().map_err(EngineError::from)? }),

@@ -2,6 +2,7 @@
 
 mod diffusion;
 mod encode;
+mod initial;
 mod record;
 
 use cafe_pipeline::stage::Cancel;

@@ -1,0 +1,100 @@
+//! The UNet at the beginning: the family's own, or one made of the base model's.
+
+use cafe_engine::cafe::{Family, ImageEncoders, Role};
+use cafe_engine::encoder::text::TextEncoder;
+use cafe_engine::encoder::tokenizer::TextTokenizer;
+use cafe_engine::noise::{Noise, NoiseConfig};
+use cafe_engine::picture::on_white;
+use cafe_engine::train::DiffusionParts;
+use cafe_engine::unet::init::{Projections, from_base};
+use cafe_engine::unet::{CafeConfig, UNetConfig};
+use cafe_engine::vae::VaeConfig;
+use cafe_engine::weights::Weights;
+use cafe_engine::{Device, EngineError, Tensor};
+use cafe_stages::training_pairs::TrainingPairs;
+
+use crate::cli::{Initialiser, TrainDiffusionArgs};
+use crate::failure::Failure;
+use crate::progress::steps;
+
+/// Pairs that the regression is fitted on, at most, spread over all of them.
+const FITTED_PAIRS: usize = 512;
+/// Pictures that are in the models at once.
+const BATCH_ROWS: usize = 8;
+
+/// What is trained, and what it is trained with.
+pub(super) fn parts(
+    args: &TrainDiffusionArgs,
+    family: &Family,
+    pairs: &TrainingPairs,
+) -> Result<DiffusionParts, Failure> {
+    let base = family.folder(Role::TextToImage);
+    let noise = NoiseConfig::read(&base.join("scheduler").join("scheduler_config.json"))?;
+    let vae = VaeConfig::load(&base.join("vae"))?;
+    let own = family.folder(Role::CafeUNet);
+    if !args.from_base && own.is_dir() {
+        let unet = UNetConfig::read(&own.join("config.json"))?;
+        return Ok(DiffusionParts { unet, weights: Weights::open(&own).map_err(EngineError::from)?, noise, vae });
+    }
+    let folder = base.join("unet");
+    let config = UNetConfig::read(&folder.join("config.json"))?;
+    let weights = Weights::open(&folder).map_err(EngineError::from)?;
+    let encoders = ImageEncoders::load(family, &Device::Cpu)?;
+    let (clip_dim, dino_dim) = encoders.widths();
+    let cafe = CafeConfig { clip_dim, dino_dim, n_clip_tokens: args.clip_tokens as usize };
+    let draws = Noise::new(args.seed).of("initial weights");
+    let projections = match args.init {
+        Initialiser::Orthogonal => Projections::orthogonal(&config, &cafe, 1.0, &draws)?,
+        Initialiser::Ridge => fitted(family, &encoders, pairs)?,
+    };
+    let (tensors, unet) = from_base(&weights, &config, cafe, &projections, &draws)?;
+    Ok(DiffusionParts { unet, weights: Weights::from_tensors(tensors, weights.file()), noise, vae })
+}
+
+/// Fitted on the targets x~ and their captions.
+fn fitted(family: &Family, encoders: &ImageEncoders, pairs: &TrainingPairs) -> Result<Projections, Failure> {
+    let base = family.folder(Role::TextToImage);
+    let tokenizer = TextTokenizer::load(&base.join("tokenizer"))?;
+    let text_encoder = TextEncoder::load(&base.join("text_encoder"), &Device::Cpu)?;
+    let n_fitted = pairs.n_rows().min(FITTED_PAIRS);
+    let shown = steps("fit initial weights");
+    let (mut clip, mut dino, mut text) = (Vec::new(), Vec::new(), Vec::new());
+    for first in (0..n_fitted).step_by(BATCH_ROWS) {
+        let (mut images, mut captions) = (Vec::new(), Vec::new());
+        for index in first..n_fitted.min(first + BATCH_ROWS) {
+            // Evenly spread: neighbours are often of one subject.
+            let row = index * pairs.n_rows() / n_fitted;
+            let read =
+                pairs.read(row, 1).map_err(|error| Failure::usage(error.to_string(), "mend or remove the row"))?;
+            for pair in read {
+                let caption = pair.caption.ok_or_else(|| {
+                    let message = format!("row {row} of the pairs has no `caption`, which the regression is fitted on");
+                    Failure::usage(message, "give pairs with captions, or --init orthogonal")
+                })?;
+                images.push(on_white(&pair.target));
+                captions.push(caption);
+            }
+        }
+        clip.push(encoders.clip(&images)?); // (B, D_clip)
+        dino.push(mean_over_tokens(&encoders.dino(&images)?)?); // (B, D_dino)
+        for caption in &captions {
+            let ids = tokenizer.ids(caption)?;
+            let n_ids = ids.len();
+            let states = tensor(text_encoder.forward(&tensor(Tensor::from_vec(ids, (1, n_ids), &Device::Cpu))?))?; // (1, T, D)
+            // Without the start token, whose state is the same for every text.
+            text.push(mean_over_tokens(&tensor(states.narrow(1, 1, n_ids - 1))?)?);
+        }
+        shown.at(first, n_fitted);
+    }
+    let joined = |parts: &[Tensor]| tensor(Tensor::cat(parts, 0));
+    Ok(Projections::fitted(&joined(&clip)?, &joined(&dino)?, &joined(&text)?)?)
+}
+
+/// (B, T, D) → (B, D).
+fn mean_over_tokens(states: &Tensor) -> Result<Tensor, Failure> {
+    tensor(states.mean(1))
+}
+
+fn tensor<E: Into<EngineError>>(made: Result<Tensor, E>) -> Result<Tensor, Failure> {
+    Ok(made.map_err(Into::into)?)
+}
