@@ -1,5 +1,3 @@
-#![expect(clippy::print_stdout, reason = "measured errors")]
-
 use candle_core::{Device, Tensor, Var};
 
 use super::conv2d;
