@@ -11,12 +11,15 @@ pub(crate) mod gemm;
 pub mod layout;
 pub mod linear;
 pub mod norm;
+pub mod packed;
+pub mod rope;
 mod scratch;
 mod storage;
+pub mod swiglu;
 #[cfg(test)]
 mod testing;
 pub mod upsample;
-mod vector;
+pub(crate) mod vector;
 
 use std::cell::Cell;
 
@@ -28,7 +31,10 @@ pub use attention::attention;
 pub use conv::conv2d;
 pub use layout::{channels_first, channels_last};
 pub use linear::linear;
-pub use norm::{group_norm, group_norm_silu, layer_norm};
+pub use norm::{group_norm, group_norm_silu, layer_norm, rms_norm};
+pub use packed::Frozen;
+pub use rope::{Rope, RopeLayout};
+pub use swiglu::swiglu;
 pub use upsample::upsample_nearest_2x;
 
 thread_local! {

@@ -10,13 +10,13 @@ const CHUNK: usize = 1 << 14;
 
 /// Runs `work` with the widest vectors that the machine has. What it calls must be `#[inline(always)]`.
 #[inline(always)]
-pub(super) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+pub(crate) fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(work)
 }
 
 /// eˣ to two units in the last place; 0 below −87, and no more than e⁸⁸.
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // Adding 1.5·2²³ leaves the nearest whole number in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts: the product of the first with a whole number is exact.
@@ -39,7 +39,7 @@ pub(super) fn exp(x: f32) -> f32 {
 
 /// erf x and e^(−x²), the first to 4e-7 (Abramowitz and Stegun, 7.1.26).
 #[inline(always)]
-pub(super) fn erf(x: f32) -> (f32, f32) {
+pub(crate) fn erf(x: f32) -> (f32, f32) {
     let size = x.abs();
     let t = 1.0 / (1.0 + 0.327_591_1 * size);
     let mut sum = 1.061_405_4;
@@ -52,7 +52,7 @@ pub(super) fn erf(x: f32) -> (f32, f32) {
 
 /// 1 / (1 + e⁻ˣ).
 #[inline(always)]
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(crate) fn sigmoid(x: f32) -> f32 {
     // Of the exponential that cannot overflow.
     let small = exp(-x.abs());
     let upper = 1.0 / (1.0 + small);
@@ -61,7 +61,7 @@ pub(super) fn sigmoid(x: f32) -> f32 {
 
 /// y = f(x), number by number, on every core.
 #[inline(always)]
-pub(super) fn map(x: &[f32], f: impl Fn(f32) -> f32 + Copy + Sync + Send) -> Vec<f32> {
+pub(crate) fn map(x: &[f32], f: impl Fn(f32) -> f32 + Copy + Sync + Send) -> Vec<f32> {
     in_chunks(x.len(), CHUNK, |index, y| {
         let x = &x[index * CHUNK..];
         vectorised(
@@ -73,7 +73,7 @@ pub(super) fn map(x: &[f32], f: impl Fn(f32) -> f32 + Copy + Sync + Send) -> Vec
 
 /// z = f(x, y), number by number, on every core.
 #[inline(always)]
-pub(super) fn map2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Copy + Sync + Send) -> Vec<f32> {
+pub(crate) fn map2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Copy + Sync + Send) -> Vec<f32> {
     in_chunks(x.len(), CHUNK, |index, z| {
         let (x, y) = (&x[index * CHUNK..], &y[index * CHUNK..]);
         vectorised(
@@ -85,7 +85,7 @@ pub(super) fn map2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Copy + Sy
 
 /// Σ f(i, x) over the numbers of a row, in sixteen sums: as many as a vector holds, which also lose less than one would.
 #[inline(always)]
-pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32 + Copy) -> f32 {
+pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32 + Copy) -> f32 {
     let (blocks, rest) = x.as_chunks::<16>();
     let mut sums = [0.0_f32; 16];
     for block in blocks {
@@ -98,7 +98,7 @@ pub(super) fn sum(x: &[f32], f: impl Fn(f32) -> f32 + Copy) -> f32 {
 
 /// Σ f(x, y) over two rows, in sixteen sums.
 #[inline(always)]
-pub(super) fn sum2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Copy) -> f32 {
+pub(crate) fn sum2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> f32 + Copy) -> f32 {
     let ((x_blocks, x_rest), (y_blocks, y_rest)) = (x.as_chunks::<16>(), y.as_chunks::<16>());
     let mut sums = [0.0_f32; 16];
     for (x, y) in x_blocks.iter().zip(y_blocks) {

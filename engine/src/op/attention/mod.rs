@@ -1,5 +1,6 @@
 //! Scaled dot-product attention.
 
+pub(crate) mod cached;
 mod kernel;
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail};

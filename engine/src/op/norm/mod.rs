@@ -2,8 +2,11 @@
 
 mod group;
 mod layer;
+mod rms;
 
 use candle_core::{D, Result, Tensor, bail};
+
+pub(crate) use rms::rms_norm_rows;
 
 /// Layer norm over the last dimension of `x` (…, C), with `weight` and `bias` (C).
 ///
@@ -25,6 +28,23 @@ pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Resul
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
     centred.broadcast_div(&(variance + eps)?.sqrt()?)?.broadcast_mul(weight)?.broadcast_add(bias)
+}
+
+/// RMS norm over the last dimension of `x` (…, C), with `weight` (C): x / √(mean(x²) + ε)·w, as Llama has it.
+///
+/// # Errors
+/// When shapes do not fit, or of the tensors.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    let width = x.dim(D::Minus1)?;
+    if width == 0 || weight.dims() != [width] {
+        bail!("RMS norm of {:?} with weight {:?}", x.dims(), weight.dims());
+    }
+    if super::is_fused(x) {
+        return x.contiguous()?.apply_op2(&weight.contiguous()?, rms::RmsNorm { eps: eps as f32 });
+    }
+    // Not candle's own: it has no gradient.
+    let square = (x.sqr()?.mean_keepdim(D::Minus1)? + eps)?;
+    x.broadcast_div(&square.sqrt()?)?.broadcast_mul(weight)
 }
 
 /// Group norm of `x` (B, C, …) in `n_groups` groups of channels, with `weight` and `bias` (C).
@@ -86,6 +106,14 @@ mod tests {
     }
 
     #[test]
+    fn fused_rms_norm_is_composed() {
+        for shape in [&[2, 5, 24][..], &[7, 1], &[3, 100]] {
+            let width = shape[shape.len() - 1];
+            compare(&[normal(1, shape), normal(2, &[width])], |tensors| rms_norm(&tensors[0], &tensors[1], 1e-5));
+        }
+    }
+
+    #[test]
     fn fused_group_norm_is_composed() {
         for (shape, n_groups) in [(&[2, 8, 5, 3][..], 4), (&[1, 6, 1, 1], 2), (&[3, 12, 40], 3), (&[2, 4, 9, 9], 1)] {
             let x = (normal(1, shape) * 2.0).unwrap().affine(1.0, -1.0).unwrap();
@@ -110,6 +138,7 @@ mod tests {
         assert!(group_norm(&x, 3, &four, &four, 1e-5).is_err());
         assert!(group_norm(&x, 2, &three, &four, 1e-5).is_err());
         assert!(layer_norm(&x, &three, &four, 1e-5).is_err());
+        assert!(rms_norm(&x, &four, 1e-5).is_err());
     }
 
     #[test]
