@@ -12,6 +12,7 @@ pub mod cafe;
 pub mod config;
 pub mod encoder;
 pub mod error;
+pub mod language;
 pub mod layer;
 pub mod noise;
 pub mod op;

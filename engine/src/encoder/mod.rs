@@ -15,7 +15,7 @@ pub mod clip;
 pub mod dino;
 pub mod dinov2;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod text;
 pub mod tokenizer;
 mod vit;

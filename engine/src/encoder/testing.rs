@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::golden::{Golden, assert_close};
 
 /// A copy of the golden whose `config.json` has other values; a key may lead into nested objects: `text_config.hidden_act`.
-pub(super) fn copied(golden: &Golden, edit: &[(&str, serde_json::Value)]) -> TempDir {
+pub(crate) fn copied(golden: &Golden, edit: &[(&str, serde_json::Value)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(golden.folder().join("model.safetensors"), folder.path().join("model.safetensors")).unwrap();
     let text = std::fs::read(golden.folder().join("config.json")).unwrap();
@@ -21,7 +21,7 @@ pub(super) fn copied(golden: &Golden, edit: &[(&str, serde_json::Value)]) -> Tem
 }
 
 /// Writes the golden's weights to the folder, all but one.
-pub(super) fn save_without(golden: &Golden, name: &str, folder: &TempDir) {
+pub(crate) fn save_without(golden: &Golden, name: &str, folder: &TempDir) {
     let weights = golden.weights();
     let tensors: BTreeMap<String, Tensor> = weights
         .names()
@@ -34,13 +34,13 @@ pub(super) fn save_without(golden: &Golden, name: &str, folder: &TempDir) {
 }
 
 /// The error's first line, with the folder called FOLDER.
-pub(super) fn message<T>(result: crate::Result<T>, folder: &TempDir) -> String {
+pub(crate) fn message<T>(result: crate::Result<T>, folder: &TempDir) -> String {
     let error = result.err().expect("an error");
     error.to_string().replace(folder.path().to_str().unwrap(), "FOLDER").lines().next().unwrap().to_owned()
 }
 
 /// Asserts that each row of what a batch makes is what that row makes alone.
-pub(super) fn batched_is_single(batch: &Tensor, forward: impl Fn(&Tensor) -> candle_core::Result<Tensor>) {
+pub(crate) fn batched_is_single(batch: &Tensor, forward: impl Fn(&Tensor) -> candle_core::Result<Tensor>) {
     let together = forward(batch).unwrap();
     for row in 0..batch.dim(0).unwrap() {
         let alone = forward(&batch.narrow(0, row, 1).unwrap()).unwrap();

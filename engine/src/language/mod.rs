@@ -1,0 +1,20 @@
+//! Language: Llama, its tokenizer and its chat template; M of the CAFE paper, which answers, and writes what is to be drawn.
+//!
+//! - [`Llama::forward`] is differentiable in the embeddings that enter: V's image tokens and a learnable token are trained
+//!   through it.
+//! - [`Llama::extend`] goes on from the keys and values that a [`Sequence`] keeps, several sequences at once.
+//! - [`Llama::generate`] writes replies to many prompts at once, each as if it were alone.
+
+mod block;
+mod config;
+mod extend;
+mod generate;
+mod llama;
+mod sample;
+mod sequence;
+
+pub use config::{LlamaConfig, RopeParameters, TokenIds};
+pub use generate::{Finish, Next, Reply, Request};
+pub use llama::Llama;
+pub use sample::Sampling;
+pub use sequence::Sequence;
