@@ -9,6 +9,7 @@ mod block;
 mod config;
 mod extend;
 mod generate;
+pub mod gguf;
 mod llama;
 mod sample;
 mod sequence;
