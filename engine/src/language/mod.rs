@@ -6,6 +6,7 @@
 //! - [`Llama::generate`] writes replies to many prompts at once, each as if it were alone.
 
 mod block;
+mod chat;
 mod config;
 mod extend;
 mod generate;
@@ -13,9 +14,12 @@ pub mod gguf;
 mod llama;
 mod sample;
 mod sequence;
+mod template;
 
+pub use chat::ChatTokenizer;
 pub use config::{LlamaConfig, RopeParameters, TokenIds};
 pub use generate::{Finish, Next, Reply, Request};
 pub use llama::Llama;
 pub use sample::Sampling;
 pub use sequence::Sequence;
+pub use template::Message;

@@ -23,7 +23,8 @@ const SHARD: usize = 2_000_000_000;
 
 /// Converts the model of the GGUF file `gguf` to `folder`, which is made if need be: `config.json`, `model.safetensors` (matrices
 /// in f16, or several files with an index), `tokenizer.json`, `tokenizer_config.json` with the chat template, and
-/// `generation_config.json`. [`Llama`](super::Llama) loads it, and so does HF transformers.
+/// `generation_config.json`. [`Llama`](super::Llama) and [`ChatTokenizer`](super::ChatTokenizer) load it, and so does HF
+/// transformers.
 ///
 /// llama.cpp's files have queries and keys in the order of Meta's own weights: they are put back.
 ///

@@ -4,7 +4,7 @@
 //! cut into segments and whichever tokens are computed beside it.
 
 use pulp::bytemuck::cast_slice;
-use pulp::{Arch, Scalar};
+use pulp::{Arch, NullaryFnOnce, Scalar};
 use rayon::prelude::*;
 
 use super::super::packed::kernel::{Single, Wide, rows, tile};
@@ -114,15 +114,9 @@ impl Task<'_> {
     fn run(&self, arch: Arch) -> Vec<f32> {
         match arch {
             #[cfg(target_arch = "x86_64")]
-            Arch::V4(simd) => simd.vectorize(
-                #[inline(always)]
-                || self.in_vectors::<_, 16, 1>(simd),
-            ),
+            Arch::V4(simd) => simd.vectorize(Run::<_, 16, 1> { simd, task: self }),
             #[cfg(target_arch = "x86_64")]
-            Arch::V3(simd) => simd.vectorize(
-                #[inline(always)]
-                || self.in_vectors::<_, 8, 2>(simd),
-            ),
+            Arch::V3(simd) => simd.vectorize(Run::<_, 8, 2> { simd, task: self }),
             _ => self.in_vectors::<_, 1, 16>(Scalar),
         }
     }
@@ -213,6 +207,21 @@ impl Task<'_> {
                 out[channel..channel + n].copy_from_slice(&sums[..n]);
             }
         }
+    }
+}
+
+/// Not a closure, for the reason that `packed::kernel` gives.
+struct Run<'a, S, const L: usize, const N: usize> {
+    simd: S,
+    task: &'a Task<'a>,
+}
+
+impl<S: Wide<L>, const L: usize, const N: usize> NullaryFnOnce for Run<'_, S, L, N> {
+    type Output = Vec<f32>;
+
+    #[inline(always)]
+    fn call(self) -> Vec<f32> {
+        self.task.in_vectors::<S, L, N>(self.simd)
     }
 }
 

@@ -4,7 +4,7 @@
 //! bits as that row alone.
 
 use pulp::bytemuck::{cast_slice, pod_read_unaligned};
-use pulp::{Arch, Scalar, Simd};
+use pulp::{Arch, NullaryFnOnce, Scalar, Simd};
 
 /// Outputs in a panel.
 pub(super) const PANEL: usize = 48;
@@ -137,16 +137,29 @@ pub(crate) fn rows(arch: Arch) -> usize {
 pub(super) fn panel<F: Format>(arch: Arch, x: &[f32], n_in: usize, weights: &[F::Bits], out: &mut [f32]) {
     match arch {
         #[cfg(target_arch = "x86_64")]
-        Arch::V4(simd) => simd.vectorize(
-            #[inline(always)]
-            || in_vectors::<_, F, 16, 3>(simd, x, n_in, weights, out),
-        ),
+        Arch::V4(simd) => simd.vectorize(Panel::<_, F, 16, 3> { simd, x, n_in, weights, out }),
         #[cfg(target_arch = "x86_64")]
-        Arch::V3(simd) => simd.vectorize(
-            #[inline(always)]
-            || in_vectors::<_, F, 8, 3>(simd, x, n_in, weights, out),
-        ),
-        _ => in_vectors::<_, F, 1, 48>(Scalar, x, n_in, weights, out),
+        Arch::V3(simd) => simd.vectorize(Panel::<_, F, 8, 3> { simd, x, n_in, weights, out }),
+        _ => Panel::<_, F, 1, 48> { simd: Scalar, x, n_in, weights, out }.call(),
+    }
+}
+
+/// A closure would not do: the compiler puts a call before it, which it does not inline when so much is behind it, and what
+/// is not inlined is not compiled for the machine's vectors.
+struct Panel<'a, S, F: Format, const L: usize, const N: usize> {
+    simd: S,
+    x: &'a [f32],
+    n_in: usize,
+    weights: &'a [F::Bits],
+    out: &'a mut [f32],
+}
+
+impl<S: Wide<L>, F: Format, const L: usize, const N: usize> NullaryFnOnce for Panel<'_, S, F, L, N> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        in_vectors::<S, F, L, N>(self.simd, self.x, self.n_in, self.weights, self.out);
     }
 }
 
