@@ -77,7 +77,10 @@ fn files_say_which_tokens_end_and_which_template_is_used() {
     let plain = load(&[]).unwrap();
     assert!(plain.stop_ids().is_empty());
     assert!(plain.render(&hello, true).unwrap_err().to_string().contains("has no chat template"));
-    assert_eq!((plain.encode("a <e> b c").unwrap(), plain.decode(&[1, 3, 2]).unwrap()), (vec![1, 3, 2, 0], "a b".into()));
+    assert_eq!(
+        (plain.encode("a <e> b c").unwrap(), plain.decode(&[1, 3, 2]).unwrap()),
+        (vec![1, 3, 2, 0], "a b".into())
+    );
     assert_eq!((plain.id("<e>"), plain.token(2), plain.n_tokens()), (Some(3), Some("b".to_owned()), 4));
 
     let config = r#"{"eos_token": {"content": "<e>"}, "chat_template": "{{ messages[0].content + eos_token }}"}"#;
@@ -85,7 +88,8 @@ fn files_say_which_tokens_end_and_which_template_is_used() {
     let full = load(&[("tokenizer_config.json", config), ("generation_config.json", generation)]).unwrap();
     assert_eq!(full.stop_ids(), [1, 2, 3]);
     assert_eq!(full.render(&hello, true).unwrap(), "hello<e>");
-    let other = load(&[("tokenizer_config.json", config), ("chat_template.jinja", "[{{ messages | length }}]")]).unwrap();
+    let other =
+        load(&[("tokenizer_config.json", config), ("chat_template.jinja", "[{{ messages | length }}]")]).unwrap();
     assert_eq!(other.render(&hello, true).unwrap(), "[1]");
     let named = r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#;
     assert_eq!(load(&[("tokenizer_config.json", named)]).unwrap().render(&hello, true).unwrap(), "d");

@@ -12,6 +12,8 @@ mod extend;
 mod generate;
 pub mod gguf;
 mod llama;
+#[cfg(test)]
+mod oracle_tests;
 mod sample;
 mod sequence;
 mod template;
