@@ -47,6 +47,9 @@ fn templates_that_are_wrong_or_endless_are_errors() {
     assert!(refused("{{ raise_exception('no') }}").unwrap_err().contains("no"));
     assert!(refused("{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}").is_err());
     assert!(refused("{{ messages.no.such }}").is_err());
+    let nested =
+        "{% set n = namespace(x=[]) %}{% for i in range(200) %}{% set n.x = [n.x] %}{% endfor %}{{ n.x | tojson }}";
+    assert!(refused(nested).unwrap_err().contains("more than 100 deep"));
     assert_eq!(refused("{{ messages[0].no }}").unwrap(), "");
     assert_eq!(refused("{{ messages[0].content").ok(), None);
     assert_eq!(refused("{%").ok(), None);

@@ -67,6 +67,10 @@ pub enum Next {
     End,
 }
 
+/// One who has a say in every token. Is given a request's index, the tokens of its reply so far, and the scores of all tokens,
+/// which it may change; −∞ forbids one.
+pub type Constrain<'a> = dyn FnMut(usize, &[u32], &mut [f32]) -> Result<Next> + 'a;
+
 /// A reply in the making.
 struct Row {
     /// Its place among the requests.
@@ -86,16 +90,11 @@ impl Llama {
         self.generate_constrained(requests, &mut |_, _, _| Ok(Next::Choose))
     }
 
-    /// [`generate`](Self::generate), with a say in every token: `constrain` is given a request's index, the tokens of its reply
-    /// so far, and the scores of all tokens, which it may change; −∞ forbids one.
+    /// [`generate`](Self::generate), where `constrain` has a say in every token.
     ///
     /// # Errors
     /// As `generate`, and those of `constrain`.
-    pub fn generate_constrained(
-        &self,
-        requests: Vec<Request>,
-        constrain: &mut dyn FnMut(usize, &[u32], &mut [f32]) -> Result<Next>,
-    ) -> Result<Vec<Reply>> {
+    pub fn generate_constrained(&self, requests: Vec<Request>, constrain: &mut Constrain<'_>) -> Result<Vec<Reply>> {
         for request in &requests {
             request.sampling.check()?;
         }

@@ -41,6 +41,7 @@ impl Llama {
     /// # Errors
     /// When the weights do not fit the config.
     pub fn from_weights(config: LlamaConfig, weights: &Weights, device: &Device, path: &Path) -> crate::Result<Self> {
+        config.check(path)?;
         let source = Source { weights, device, config: path.to_owned() };
         let width = config.hidden_size;
         let table = source.matrix(&[("model.embed_tokens", config.vocab_size)], width)?;

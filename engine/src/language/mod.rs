@@ -20,7 +20,7 @@ mod template;
 
 pub use chat::ChatTokenizer;
 pub use config::{LlamaConfig, RopeParameters, TokenIds};
-pub use generate::{Finish, Next, Reply, Request};
+pub use generate::{Constrain, Finish, Next, Reply, Request};
 pub use llama::Llama;
 pub use sample::Sampling;
 pub use sequence::Sequence;

@@ -7,7 +7,9 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 use serde::{Deserialize, Serialize};
 
 /// Steps that a template may take: it is a program, from a file that is not trusted.
-const FUEL: u64 = 5_000_000;
+const FUEL: u64 = 1_000_000;
+/// Values in values that `tojson` writes.
+const DEEPEST: usize = 100;
 const NAME: &str = "chat_template";
 
 /// One turn of a conversation.
@@ -126,6 +128,9 @@ fn write_json(value: &Value, indent: Option<usize>, depth: usize, text: &mut Str
             text.extend(std::iter::repeat_n(' ', (indent * depth).min(1000)));
         }
     };
+    if depth > DEEPEST {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("values more than {DEEPEST} deep")));
+    }
     let separator = if indent.is_some() { "," } else { ", " };
     match value.kind() {
         ValueKind::Undefined | ValueKind::None => text.push_str("null"),

@@ -130,7 +130,7 @@ fn as_kept(tensor: &Tensor, source: &Source, facts: &Facts) -> header::Result<Te
         false => tensor.clone(),
     };
     let largest = tensor.abs().and_then(|x| x.max_all()?.to_scalar::<f32>()).map_err(failed)?;
-    if !(largest <= half::f16::MAX.to_f32()) {
+    if largest.is_nan() || largest > half::f16::MAX.to_f32() {
         return Err(format!("the tensor `{name}` has numbers of size {largest}, which f16 cannot hold"));
     }
     let dtype = if tensor.rank() == 1 { DType::F32 } else { DType::F16 };

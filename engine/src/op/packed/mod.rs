@@ -5,6 +5,7 @@
 //! row's result does not depend on the rows beside it, to the bit.
 
 pub(crate) mod kernel;
+mod layout;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use self::kernel::{Brain, Format, Half, PANEL, Single, blocks, panel};
+use self::layout::{by_row, extend, packed};
 use super::gemm::{Matrix, MatrixMut, gemm};
 use super::storage::numbers;
 
@@ -247,38 +249,6 @@ impl Packed {
         (0..self.n_out).for_each(|row| self.extend_by_row(row, &mut found));
         Tensor::from_vec(found, (self.n_out, self.n_in), &Device::Cpu)
     }
-}
-
-fn extend<F: Format>(panel: &[F::Bits], column: usize, n_in: usize, found: &mut Vec<f32>) {
-    found.extend(panel.chunks_exact(PANEL).take(n_in).map(|outputs| F::value(outputs[column])));
-}
-
-/// Rows (`n_out`, `n_in`) in panels; the last is filled up with zeros.
-fn packed<T: Copy + Default + Send + Sync>(rows: &[T], n_in: usize) -> Vec<T> {
-    let n_out = rows.len() / n_in;
-    let mut panels = vec![T::default(); n_out.div_ceil(PANEL) * PANEL * n_in];
-    panels.par_chunks_mut(PANEL * n_in).zip(rows.par_chunks(PANEL * n_in)).for_each(|(panel, rows)| {
-        for (column, row) in rows.chunks_exact(n_in).enumerate() {
-            panel.chunks_exact_mut(PANEL).zip(row).for_each(|(outputs, number)| outputs[column] = *number);
-        }
-    });
-    panels
-}
-
-/// (panels, rows, 48) to (rows, `n_out`).
-fn by_row(mut by_panel: Vec<f32>, n_rows: usize, n_out: usize) -> Vec<f32> {
-    if n_rows <= 1 {
-        by_panel.truncate(n_rows * n_out);
-        return by_panel;
-    }
-    let mut rows = vec![0.0; n_rows * n_out];
-    rows.par_chunks_mut(n_out).with_min_len(8).enumerate().for_each(|(row, out)| {
-        for (panel, out) in out.chunks_mut(PANEL).enumerate() {
-            let first = (panel * n_rows + row) * PANEL;
-            out.copy_from_slice(&by_panel[first..first + out.len()]);
-        }
-    });
-    rows
 }
 
 struct Product(Arc<Packed>);

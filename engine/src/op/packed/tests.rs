@@ -83,6 +83,16 @@ fn parts_lie_one_after_the_other_and_rows_are_looked_up() {
 }
 
 #[test]
+fn what_other_devices_have_gives_the_same() {
+    let (frozen, weight) = frozen(50, 7, DType::F16);
+    let plain = Frozen { weight: Weight::Plain(weight) };
+    let x = normal(1, &[2, 3, 7]);
+    assert_close("product", &plain.forward(&x).unwrap(), &frozen.forward(&x).unwrap(), 1e-5);
+    assert_close("rows", &plain.rows(&[49, 0]).unwrap(), &frozen.rows(&[49, 0]).unwrap(), 0.0);
+    assert!(plain.rows(&[50]).is_err() && plain.packed().is_none());
+}
+
+#[test]
 fn what_does_not_fit_is_refused() {
     assert!(Frozen::new(&[], &Device::Cpu).is_err());
     assert!(Frozen::new(&[normal(1, &[2, 3]), normal(1, &[2, 4])], &Device::Cpu).is_err());
