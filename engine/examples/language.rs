@@ -8,6 +8,8 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Instant;
 
+use candle_core::Var;
+
 use cafe_engine::Device;
 use cafe_engine::language::{Llama, Request, Sampling, Sequence, gguf};
 use cafe_engine::noise::Noise;
@@ -39,6 +41,12 @@ fn main() -> Result<()> {
         Ok(())
     })?;
     report("prefill", ids.len(), seconds, "tokens");
+    let variable = Var::from_tensor(&model.embed(&ids)?.unsqueeze(0)?)?;
+    let seconds = fastest(times.div_ceil(2), || {
+        model.forward(&variable, None)?.sqr()?.sum_all()?.backward()?;
+        Ok(())
+    })?;
+    report("prefill with gradient", ids.len(), seconds, "tokens");
     let mut read = [Sequence::new(model.config())];
     model.extend(&mut read, &[model.embed(ids.get(1..).unwrap_or_default())?])?;
     let [mut sequence] = read;

@@ -109,6 +109,14 @@ fn files_that_are_wrong_are_errors_that_say_where() {
 }
 
 #[test]
+fn threads_may_share_them() {
+    fn is_shared<T: Send + Sync + Clone>() {}
+    is_shared::<ChatTokenizer>();
+    is_shared::<crate::language::Llama>();
+    is_shared::<crate::language::Sequence>();
+}
+
+#[test]
 fn a_golden_model_ends_where_its_config_says() {
     let golden = Golden::open("llama");
     let folder = folder(&[]);

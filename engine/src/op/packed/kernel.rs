@@ -3,6 +3,7 @@
 //! Every output is a sum over inputs in the same order, however many rows are beside it: a row of a batch gives the same
 //! bits as that row alone.
 
+use half::slice::{HalfBitsSliceExt as _, HalfFloatSliceExt as _};
 use pulp::bytemuck::{cast_slice, pod_read_unaligned};
 use pulp::{Arch, NullaryFnOnce, Scalar, Simd};
 
@@ -19,6 +20,10 @@ pub(crate) trait Format: 'static {
     fn widen<S: Wide<L>, const L: usize>(simd: S, bits: &[Self::Bits; L]) -> S::f32s;
     /// One of them.
     fn value(bits: Self::Bits) -> f32;
+    /// As many as there are.
+    fn values(bits: &[Self::Bits], found: &mut [f32]) {
+        found.iter_mut().zip(bits).for_each(|(found, bits)| *found = Self::value(*bits));
+    }
 }
 
 /// IEEE half precision.
@@ -37,6 +42,10 @@ impl Format for Half {
     #[inline(always)]
     fn value(bits: u16) -> f32 {
         half::f16::from_bits(bits).to_f32()
+    }
+    /// Looks once, not for every number, whether the machine has an instruction for it.
+    fn values(bits: &[u16], found: &mut [f32]) {
+        bits.reinterpret_cast::<half::f16>().convert_to_f32_slice(found);
     }
 }
 

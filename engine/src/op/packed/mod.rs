@@ -216,7 +216,7 @@ impl Packed {
                     let rows = panel[first_input * PANEL..].chunks_exact(PANEL);
                     for (wide, bits) in wide.chunks_exact_mut(PANELS * PANEL).zip(rows) {
                         let wide = &mut wide[index * PANEL..(index + 1) * PANEL];
-                        wide.iter_mut().zip(bits).for_each(|(wide, bits)| *wide = F::value(*bits));
+                        F::values(bits, wide);
                     }
                 }
                 let wide =
