@@ -36,3 +36,20 @@ pub(super) fn by_row(mut by_panel: Vec<f32>, n_rows: usize, n_out: usize) -> Vec
     });
     rows
 }
+
+/// (rows, `width`) to (`width`, rows).
+pub(super) fn turned(x: &[f32], width: usize) -> Vec<f32> {
+    let n_rows = x.len() / width;
+    let mut found = vec![0.0; x.len()];
+    if n_rows > 0 {
+        found.par_chunks_mut(16 * n_rows).enumerate().for_each(|(block, found)| {
+            let (first, n_cols) = (block * 16, found.len() / n_rows);
+            for (row, x) in x.chunks_exact(width).enumerate() {
+                for (col, x) in x[first..first + n_cols].iter().enumerate() {
+                    found[col * n_rows + row] = *x;
+                }
+            }
+        });
+    }
+    found
+}

@@ -14,12 +14,12 @@ use pulp::Arch;
 use rayon::prelude::*;
 
 use self::kernel::{Brain, Format, Half, PANEL, Single, blocks, panel};
-use self::layout::{by_row, extend, packed};
+use self::layout::{by_row, extend, packed, turned};
 use super::gemm::{Matrix, MatrixMut, gemm};
 use super::storage::numbers;
 
 /// Inputs whose gradient one thread makes at a time.
-const INPUTS: usize = 64;
+const INPUTS: usize = 96;
 /// Panels that are made f32 at a time for a gradient.
 const PANELS: usize = 16;
 
@@ -203,6 +203,7 @@ impl Packed {
     fn transposed_of<F: Format>(&self, grad: &[f32], weights: &[F::Bits]) -> Vec<f32> {
         let Self { n_out, n_in, .. } = *self;
         let n_rows = grad.len() / n_out;
+        let by_output = turned(grad, n_out); // (n_out, rows)
         let mut by_input = vec![0.0; n_in * n_rows]; // (n_in, rows)
         if n_rows == 0 {
             return by_input;
@@ -221,16 +222,11 @@ impl Packed {
                 }
                 let wide =
                     Matrix { data: &wide, rows: n_inputs, cols: n_outputs, row_stride: PANELS * PANEL, col_stride: 1 };
-                let grad =
-                    Matrix { data: &grad[first..], rows: n_outputs, cols: n_rows, row_stride: 1, col_stride: n_out };
+                let grad = Matrix::rows(&by_output[first * n_rows..], n_outputs, n_rows);
                 gemm(MatrixMut::rows(found, n_inputs, n_rows), wide, grad, true, false);
             }
         });
-        let mut found = vec![0.0; by_input.len()];
-        for (row, found) in found.chunks_exact_mut(n_in).enumerate() {
-            found.iter_mut().zip(by_input.chunks_exact(n_rows)).for_each(|(found, by_input)| *found = by_input[row]);
-        }
-        found
+        turned(&by_input, n_rows)
     }
 
     /// Appends one row of the weight.
