@@ -1,9 +1,9 @@
-use candle_core::Device;
+use candle_core::{DType, Device};
 
 use super::*;
 use crate::encoder::normalized;
 use crate::encoder::testing::{batched_is_single, copied, message, save_without};
-use crate::golden::Golden;
+use crate::golden::{Golden, assert_close};
 
 fn agrees(name: &str) {
     let golden = Golden::open(name);
@@ -23,6 +23,50 @@ fn agrees(name: &str) {
 #[test]
 fn it_agrees_with_transformers() {
     agrees("clip");
+}
+
+/// Another implementation than ours and the goldens'.
+#[test]
+fn it_agrees_with_candle_transformers() {
+    use candle_transformers::models::clip::vision_model::ClipVisionConfig;
+    use candle_transformers::models::clip::{ClipConfig, ClipModel, text_model};
+    let golden = Golden::open("clip");
+    let image = ClipImage::load(golden.folder(), &Device::Cpu).unwrap();
+    let text = ClipText::load(golden.folder(), &Device::Cpu).unwrap();
+    let (vision, words) = (image.config(), text.config());
+    let theirs = ClipConfig {
+        text_config: text_model::ClipTextConfig {
+            vocab_size: words.vocab_size,
+            embed_dim: words.hidden_size,
+            activation: text_model::Activation::QuickGelu,
+            intermediate_size: words.intermediate_size,
+            max_position_embeddings: words.max_position_embeddings,
+            pad_with: None,
+            num_hidden_layers: words.num_hidden_layers,
+            num_attention_heads: words.num_attention_heads,
+            projection_dim: words.projection_dim,
+        },
+        vision_config: ClipVisionConfig {
+            embed_dim: vision.hidden_size,
+            activation: text_model::Activation::QuickGelu,
+            intermediate_size: vision.intermediate_size,
+            num_hidden_layers: vision.num_hidden_layers,
+            num_attention_heads: vision.num_attention_heads,
+            projection_dim: vision.projection_dim,
+            num_channels: vision.num_channels,
+            image_size: 18,
+            patch_size: 4,
+        },
+        logit_scale_init_value: 2.6592,
+        image_size: 18,
+    };
+    let weights = golden.weights();
+    let theirs = ClipModel::new(weights.builder(DType::F32, &Device::Cpu), &theirs).unwrap();
+    let (pixels, ids) = (golden.case("pixels"), golden.case("ids"));
+    let expected = theirs.get_image_features(pixels).unwrap();
+    assert_close("image", &image.forward(pixels).unwrap(), &expected, 1e-5);
+    let expected = theirs.get_text_features(ids).unwrap();
+    assert_close("text", &text.forward(ids).unwrap(), &expected, 1e-5);
 }
 
 #[test]
