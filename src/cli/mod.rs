@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use model::{
-    Decay, GenerateArgs, GuidanceForm, Initialiser, SamplerForm, TrainCommand, TrainDiffusionArgs, Trains,
+    ConvertArgs, Decay, GenerateArgs, GuidanceForm, Initialiser, SamplerForm, TrainCommand, TrainDiffusionArgs, Trains,
 };
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 internal error; 2 usage; 3 manifest or plan invalid; 4 finished with \
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Recut(RecutArgs),
     /// Makes an image of the subject of another: the CAFE model with an image, or with a prompt, as its second condition.
     Generate(Box<GenerateArgs>),
+    /// Makes a language model in Hugging Face layout of a GGUF file, once: weights in half precision, tokenizer, config.
+    Convert(ConvertArgs),
     /// Trains a model of a family.
     #[command(subcommand)]
     Train(Box<TrainCommand>),

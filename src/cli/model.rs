@@ -76,6 +76,16 @@ pub(crate) struct GenerateArgs {
     pub(crate) output: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArgs {
+    /// The GGUF file of a Llama, SmolLM2 for example.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) gguf: PathBuf,
+    /// The folder to make.
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum GuidanceForm {
     /// DINO against nothing, then CLIP against DINO alone (the form of InstructPix2Pix).

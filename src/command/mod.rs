@@ -1,6 +1,7 @@
 //! The subcommands, one file each.
 
 mod audit;
+mod convert;
 mod demo;
 mod doctor;
 mod explain;
@@ -32,6 +33,7 @@ pub(crate) async fn run(command: Command, threads: usize) -> Result<u8, Failure>
         Command::Query(args) => query::run(args).await,
         Command::Recut(args) => recut::run(args, threads).await,
         Command::Generate(args) => blocking(move || generate::run(&args)).await,
+        Command::Convert(args) => blocking(move || convert::run(&args)).await,
         Command::Train(train) => train::run(*train).await,
         Command::Doctor(args) => doctor::run(&args, threads).await,
         Command::Schema => schema::run(),

@@ -154,6 +154,20 @@ fn what_cannot_be_generated_is_said_before_anything_is_computed() {
     assert!(said.contains("clip_condition/config.json"), "{said}");
 }
 
+#[test]
+fn what_cannot_be_converted_is_refused() {
+    let project = project();
+    let convert = |gguf: &str, output: &str| {
+        let ran = project.cafe(&["convert", "--gguf", gguf, "-o", output]).ends(2);
+        assert!(!project.path("made").try_exists().unwrap());
+        ran.stderr
+    };
+    assert!(convert("none.gguf", "made").contains("none.gguf"));
+    assert!(convert("x.png", "made").contains("x.png: "), "{}", convert("x.png", "made"));
+    std::fs::create_dir(project.path("there")).unwrap();
+    assert!(convert("x.png", "there").contains("there is there already"));
+}
+
 /// Coloured squares, larger in x~ than in x.
 fn write_pairs(path: &Path, n_rows: u8) {
     write_columns(path, n_rows, &["reference_image", "target_image", "caption"]);
