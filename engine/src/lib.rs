@@ -2,7 +2,7 @@
 //!
 //! An image flows through it like this: [`picture`] makes pixels of it, [`encoder`] turns pixels into E(x) and F(x),
 //! [`unet`] denoises latents under both, guided by [`noise`], and [`vae`] turns latents back into pixels.
-//! [`train`] fits the UNet to pairs (Eq. 3). [`cafe`] composes all of it.
+//! [`train`] fits the UNet to pairs (Eq. 3). [`cafe`] composes all of it. [`profusion`] makes the first pairs.
 //!
 //! Nothing here draws random numbers of its own: noise is an argument, made from seeds by [`noise`].
 //! Nothing here knows of SQL, HTTP, or the pipeline.
@@ -17,6 +17,7 @@ pub mod layer;
 pub mod noise;
 pub mod op;
 pub mod picture;
+pub mod profusion;
 pub mod train;
 pub mod unet;
 pub mod vae;

@@ -10,7 +10,7 @@ mod ema;
 mod encoded;
 mod in_place;
 mod learning_rate;
-mod order;
+pub(crate) mod order;
 mod settings;
 mod state;
 mod tensors_file;

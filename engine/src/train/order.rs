@@ -4,7 +4,7 @@ use crate::noise::Noise;
 
 /// The rows of batch `index` (from 0) of `batch_size`, of `n_rows` in all. Batches run on from one epoch into the next,
 /// so that none is smaller. A function of its arguments alone: a training that goes on needs no state for it.
-pub(super) fn batch_rows(index: u64, batch_size: usize, n_rows: usize, noise: &Noise) -> Vec<usize> {
+pub(crate) fn batch_rows(index: u64, batch_size: usize, n_rows: usize, noise: &Noise) -> Vec<usize> {
     let mut rows = Vec::with_capacity(batch_size);
     let n_pairs = n_rows as u64;
     let mut position = index * batch_size as u64;

@@ -10,7 +10,7 @@ use crate::block::{Downsample2D, DownsamplePadding, ResnetBlock2D, ResnetShape, 
 
 /// One resolution on the way down: residual blocks, each with attention or not, then a halving.
 #[derive(Clone, Debug)]
-pub(super) struct DownBlock {
+pub(crate) struct DownBlock {
     layers: Vec<Layer>,
     downsampler: Option<Downsample2D>,
 }
@@ -24,7 +24,7 @@ pub(super) struct UpBlock {
 
 /// Residual block, attention, residual block.
 #[derive(Clone, Debug)]
-pub(super) struct MidBlock {
+pub(crate) struct MidBlock {
     first: Layer,
     last: ResnetBlock2D,
 }
@@ -81,7 +81,7 @@ fn channels(config: &UNetConfig, resolution: usize) -> usize {
 }
 
 impl DownBlock {
-    pub(super) fn new(
+    pub(crate) fn new(
         kind: DownBlockType,
         resolution: usize,
         config: &UNetConfig,
@@ -106,7 +106,7 @@ impl DownBlock {
     }
 
     /// Leaves each intermediate result in `skips`, for the way up.
-    pub(super) fn forward(
+    pub(crate) fn forward(
         &self,
         x: Tensor,
         time: &Tensor,
@@ -127,14 +127,14 @@ impl DownBlock {
 }
 
 impl MidBlock {
-    pub(super) fn new(config: &UNetConfig, weights: &VarBuilder<'_>) -> Result<Self> {
+    pub(crate) fn new(config: &UNetConfig, weights: &VarBuilder<'_>) -> Result<Self> {
         let resolution = config.block_out_channels.len().saturating_sub(1);
         let width = channels(config, resolution);
         let first = Layer::new((width, width), 0, (resolution, true), config, weights)?;
         Ok(Self { first, last: resnet((width, width), config, &weights.pp("resnets.1"))? })
     }
 
-    pub(super) fn forward(&self, x: &Tensor, time: &Tensor, context: &Context) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, time: &Tensor, context: &Context) -> Result<Tensor> {
         self.last.forward(&self.first.forward(x, time, context)?, Some(time))
     }
 }

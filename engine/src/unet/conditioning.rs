@@ -52,7 +52,7 @@ impl CafeConditioning {
 
 /// Conditions as token sequences, which the attentions read.
 #[derive(Debug)]
-pub(super) enum Context {
+pub(crate) enum Context {
     /// (B, T, D).
     Text(Tokens),
     /// (B, `n_clip_tokens`, D_clip) and (B, 1 + N, D_dino).
@@ -61,7 +61,7 @@ pub(super) enum Context {
 
 /// The tokens of one condition.
 #[derive(Debug)]
-pub(super) struct Tokens {
+pub(crate) struct Tokens {
     /// (R, N, D): R is B, or, where several rows of the batch share a condition, less.
     states: Tensor,
     /// Which of the R rows each of the B has: (B).
@@ -75,7 +75,7 @@ type KeysAndValues = Mutex<HashMap<String, (Tensor, Tensor)>>;
 
 impl Tokens {
     /// For one evaluation.
-    pub(super) fn once(states: Tensor) -> Self {
+    pub(crate) fn once(states: Tensor) -> Self {
         Self { states, rows: None, kept: None }
     }
 

@@ -127,6 +127,12 @@ impl UNetConfig {
         Ok(config)
     }
 
+    /// Checks what was read as a part of another model's config: `raw` are its keys. The error is a message.
+    pub(crate) fn check_part(&self, raw: &Value) -> std::result::Result<(), String> {
+        refuse_unsupported(raw)?;
+        self.check()
+    }
+
     /// Width of the timestep embedding.
     pub(super) fn time_embedding_dim(&self) -> usize {
         4 * self.block_out_channels.first().copied().unwrap_or_default()

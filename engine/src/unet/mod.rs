@@ -5,12 +5,12 @@
 //! tokens, `clip_tokens.{proj,norm}` at the top.
 
 mod attention;
-mod blocks;
-mod conditioning;
+pub(crate) mod blocks;
+pub(crate) mod conditioning;
 mod config;
 pub mod init;
 mod prepared;
-mod time;
+pub(crate) mod time;
 mod trainable;
 mod transformer;
 
@@ -79,7 +79,7 @@ impl UNet {
         Ok((unet, variables))
     }
 
-    fn new(config: UNetConfig, weights: &VarBuilder<'_>) -> candle_core::Result<Self> {
+    pub(crate) fn new(config: UNetConfig, weights: &VarBuilder<'_>) -> candle_core::Result<Self> {
         let first = config.block_out_channels.first().copied().unwrap_or_default();
         let clip_tokens = match &config.cafe {
             Some(cafe) => Some(ClipTokens::new(cafe, &weights.pp("clip_tokens"))?),

@@ -9,7 +9,7 @@ use crate::op;
 
 /// Sinusoids of a timestep, then two linear layers: `time_embedding` of diffusers.
 #[derive(Clone, Debug)]
-pub(super) struct TimestepEmbedding {
+pub(crate) struct TimestepEmbedding {
     linear_1: Linear,
     linear_2: Linear,
     n_channels: usize,
@@ -18,7 +18,7 @@ pub(super) struct TimestepEmbedding {
 }
 
 impl TimestepEmbedding {
-    pub(super) fn new(config: &UNetConfig, weights: &VarBuilder<'_>) -> Result<Self> {
+    pub(crate) fn new(config: &UNetConfig, weights: &VarBuilder<'_>) -> Result<Self> {
         let n_channels = config.block_out_channels.first().copied().unwrap_or_default();
         let width = config.time_embedding_dim();
         Ok(Self {
@@ -31,7 +31,7 @@ impl TimestepEmbedding {
     }
 
     /// `timesteps` is (B), one for each row. Returns (B, 4·C).
-    pub(super) fn forward(&self, timesteps: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, timesteps: &Tensor) -> Result<Tensor> {
         let half = self.n_channels / 2;
         let step = -(10_000_f64.ln()) / (half as f64 - self.freq_shift);
         let frequencies: Vec<f32> = (0..half).map(|index| (index as f64 * step).exp() as f32).collect();

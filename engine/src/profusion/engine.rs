@@ -1,0 +1,348 @@
+//! ProFusion as a whole: a picture and a prompt in, pictures out.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use candle_core::{DType, Device, Tensor};
+use image::{DynamicImage, GrayImage, RgbImage};
+
+use super::cache::{TuneCache, fingerprint};
+use super::config::PromptNetConfig;
+use super::fusion::{Drawn, Fusion, FusionSettings, FusionTexts, Reference};
+use super::promptnet::PromptNet;
+use super::text::{HOLDER, SubjectText};
+use super::tune::{MiniSet, OnTuneStep, TuneBase, TuneSettings, overlaid, tune};
+use crate::cafe::OnStep;
+use crate::encoder::clip::ClipImage;
+use crate::encoder::text::TextEncoder;
+use crate::encoder::tokenizer::TextTokenizer;
+use crate::error::{EngineError, Result};
+use crate::noise::{Noise, NoiseConfig, SamplerConfig};
+use crate::picture::{ImageProcessor, pixels};
+use crate::unet::{UNet, UNetConfig};
+use crate::vae::AutoencoderKl;
+use crate::weights::Weights;
+
+/// Where the models of ProFusion are.
+#[derive(Clone, Debug)]
+pub struct ProFusionFolders {
+    /// The base model in the layout of diffusers: `unet`, `vae`, `text_encoder`, `tokenizer`, `scheduler`.
+    pub base: PathBuf,
+    /// PromptNet's config and weights.
+    pub promptnet: PathBuf,
+    /// The CLIP whose image tower's tokens PromptNet attends to, with its `preprocessor_config.json`.
+    pub image_encoder: PathBuf,
+}
+
+impl ProFusionFolders {
+    /// All in one folder: the base model, `promptnet` and `image_encoder`.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        Self { base: folder.into(), promptnet: folder.join("promptnet"), image_encoder: folder.join("image_encoder") }
+    }
+}
+
+/// A subject that can be painted: its picture, and the models that were tuned to it.
+pub struct Subject {
+    promptnet: PromptNet,
+    unet: UNet,
+    reference: Reference,
+    noun: String,
+    /// What tells its weights from others; none where nothing was tuned.
+    pub fingerprint: Option<String>,
+    /// Whether the weights were found, and not tuned now.
+    pub was_found: bool,
+}
+
+/// How pictures of a subject are made.
+#[derive(Clone, Debug, Default)]
+pub struct ProFusionSettings {
+    /// Guidance and steps.
+    pub fusion: FusionSettings,
+    /// What is guided away from: empty in ProFusion.
+    pub negative_prompt: String,
+    /// A picture to start from in place of noise, and the timestep t0 that it is noised to: the first step is the one at t0
+    /// or below (750 in ProFusion's example). What is made keeps its outline.
+    pub start: Option<(RgbImage, u32)>,
+}
+
+/// ProFusion: PromptNet on a base model.
+pub struct ProFusionEngine {
+    folders: ProFusionFolders,
+    promptnet: (PromptNetConfig, Weights),
+    unet: (UNetConfig, Weights),
+    text: SubjectText,
+    vae: AutoencoderKl,
+    image_encoder: ClipImage,
+    processor: ImageProcessor,
+    noise: NoiseConfig,
+    /// Digests of all that a tuning depends on; made when first asked for.
+    digests: Mutex<Option<BTreeMap<String, String>>>,
+    device: Device,
+}
+
+impl ProFusionEngine {
+    /// Loads all models.
+    ///
+    /// # Errors
+    /// When one is missing, does not fit its config, or they do not fit each other.
+    pub fn load(folders: &ProFusionFolders, device: &Device) -> Result<Self> {
+        let base = &folders.base;
+        let path = folders.promptnet.join("config.json");
+        let config = PromptNetConfig::read(&path)?;
+        let unet = UNetConfig::read(&base.join("unet").join("config.json"))?;
+        let encoder = TextEncoder::load(&base.join("text_encoder"), device)?;
+        let tokenizer = TextTokenizer::load(&base.join("tokenizer"))?;
+        let vae = AutoencoderKl::load(&base.join("vae"), DType::F32, device)?;
+        let image_encoder = ClipImage::load(&folders.image_encoder, device)?;
+        let text_width = encoder.config().hidden_size;
+        for (key, wanted, part, made) in [
+            ("prompt_channel", config.prompt_channel, "the text encoder takes", text_width),
+            ("vision_dim", config.vision_dim(), "the image encoder makes", image_encoder.config().hidden_size),
+            ("in_channels", config.unet.in_channels, "the VAE makes", vae.config().latent_channels),
+            ("in_channels", config.unet.in_channels, "the UNet takes", unet.in_channels),
+            ("prompt_channel", config.prompt_channel, "the UNet takes", unet.cross_attention_dim),
+        ] {
+            if wanted != made {
+                let message = format!("{key} is {wanted}, and {part} {made}: they are not of one model");
+                return Err(EngineError::config(path, message));
+            }
+        }
+        let side = u32::try_from(image_encoder.image_size())
+            .map_err(|error| EngineError::argument(format!("images of {} px: {error}", image_encoder.image_size())))?;
+        let engine = Self {
+            text: SubjectText::new(tokenizer, encoder, config.text_states.into(), device)?,
+            processor: ImageProcessor::load(&folders.image_encoder, ImageProcessor::clip(side))?,
+            promptnet: (config, Weights::open(&folders.promptnet)?),
+            unet: (unet, Weights::open(&base.join("unet"))?),
+            vae,
+            image_encoder,
+            noise: SamplerConfig::read(&base.join("scheduler").join("scheduler_config.json"))?.noise,
+            digests: Mutex::default(),
+            folders: folders.clone(),
+            device: device.clone(),
+        };
+        // What does not fit is told now, and not after a tuning.
+        engine.models(&BTreeMap::new())?;
+        Ok(engine)
+    }
+
+    /// The text encoder with its slot, for training.
+    #[must_use]
+    pub fn text(&self) -> &SubjectText {
+        &self.text
+    }
+
+    /// The noise schedule of the base model.
+    #[must_use]
+    pub fn noise(&self) -> &NoiseConfig {
+        &self.noise
+    }
+
+    /// Latents (mode, scaled) and vision tokens of a picture that counts with `scale` (s1_k; for the subject's own picture,
+    /// [`FusionSettings::subject_scale`] counts in its place).
+    ///
+    /// # Errors
+    /// When the picture is empty, or of the tensors.
+    pub fn reference(&self, image: &RgbImage, scale: f64) -> Result<Reference> {
+        let encoded = self.vae.encode(&pixels::from_image(image, self.size_px()?, &self.device)?)?;
+        let vision = self.processor.process_batch(std::slice::from_ref(image), &self.device)?;
+        Ok(Reference {
+            latents: self.vae.config().scale_latents(encoded.mode())?,
+            vision: self.image_encoder.last_hidden_state(&vision)?,
+            scale,
+        })
+    }
+
+    /// The subject of `image` without tuning; `noun` is what stands for it in the reference prompt: "person", "dog".
+    ///
+    /// # Errors
+    /// As of [`Self::reference`].
+    pub fn untuned(&self, image: &RgbImage, noun: &str) -> Result<Subject> {
+        let (promptnet, unet) = self.models(&BTreeMap::new())?;
+        let (reference, noun) = (self.reference(image, 1.0)?, noun.to_owned());
+        Ok(Subject { promptnet, unet, reference, noun, fingerprint: None, was_found: false })
+    }
+
+    /// Tunes to `image`, or finds in `cache` what was tuned to it, and keeps there what was tuned now. `mask` is white where
+    /// the subject is, of the picture's size; without, it is all of the picture. Picture and mask are first brought to the
+    /// size that PromptNet takes.
+    ///
+    /// # Errors
+    /// When sizes differ, settings are out of range, the cache is damaged, or of the tensors.
+    pub fn tune(
+        &self,
+        image: &RgbImage,
+        mask: Option<&GrayImage>,
+        noun: &str,
+        settings: &TuneSettings,
+        cache: Option<&TuneCache>,
+        on_step: OnTuneStep<'_>,
+    ) -> Result<Subject> {
+        settings.check()?;
+        if let Some(mask) = mask.filter(|mask| mask.dimensions() != image.dimensions()) {
+            let ((width, height), (w, h)) = (mask.dimensions(), image.dimensions());
+            return Err(EngineError::argument(format!("a mask of {width}×{height} px for a picture of {w}×{h} px")));
+        }
+        let name = fingerprint(&self.digests()?, image, mask, settings);
+        let found = cache.map(|cache| cache.find(&name)).transpose()?.flatten();
+        let was_found = found.is_some();
+        let tensors = match found {
+            Some(tensors) => tensors,
+            None => {
+                let base = TuneBase {
+                    promptnet: (&self.promptnet.0, &self.promptnet.1),
+                    unet: (&self.unet.0, &self.unet.1),
+                    text: &self.text,
+                    noise: &self.noise,
+                };
+                let tensors = tune(base, &self.mini_set(image, mask, settings)?, settings, on_step)?;
+                if let Some(cache) = cache {
+                    cache.keep(&name, &tensors)?;
+                }
+                tensors
+            }
+        };
+        let (promptnet, unet) = self.models(&tensors)?;
+        let (reference, noun) = (self.reference(image, 1.0)?, noun.to_owned());
+        Ok(Subject { promptnet, unet, reference, noun, fingerprint: Some(name), was_found })
+    }
+
+    /// A picture for each seed, of `prompt` with [`HOLDER`] in the place of the subject: the same whatever the other seeds.
+    /// `further` are more pictures of it, each with its own weight.
+    ///
+    /// # Errors
+    /// When the prompt has no slot, settings are out of range, or of the tensors.
+    pub fn generate(
+        &self,
+        subject: &Subject,
+        further: &[Reference],
+        prompt: &str,
+        seeds: &[u64],
+        settings: &ProFusionSettings,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<RgbImage>> {
+        if seeds.is_empty() {
+            return Err(EngineError::argument("no seed: one is wanted for each picture"));
+        }
+        let references: Vec<Reference> = std::iter::once(&subject.reference).chain(further).cloned().collect();
+        let noun_prompt = with_noun(prompt, &subject.noun);
+        let texts = FusionTexts { prompt, noun_prompt: &noun_prompt, negative: &settings.negative_prompt };
+        let models = (&subject.promptnet, &subject.unet, &self.text);
+        let fusion = Fusion::new(models, &references, texts, &self.noise, settings.fusion)?;
+        let seeds: Vec<Noise> = seeds.iter().map(|seed| Noise::new(*seed)).collect();
+        let draw = |place: &dyn Fn(&Noise) -> Noise, row: &[usize]| -> Result<Tensor> {
+            let rows: Vec<Noise> = seeds.iter().map(place).collect();
+            Ok(Noise::normal_rows(&rows, row, &self.device)?)
+        };
+        let side = self.promptnet.0.latent_size();
+        let shape = [self.promptnet.0.unet.in_channels, side, side];
+        let noise = draw(&|noise| noise.of("latents"), &shape)?; // (B, C, s, s)
+        let (latents, first) = match &settings.start {
+            None => (noise, 0),
+            Some((image, t0)) => {
+                let first = fusion.first_step(*t0)?;
+                let source = self.reference(image, 1.0)?.latents;
+                (fusion.noised(&Tensor::cat(&vec![&source; seeds.len()], 0)?, &noise, first)?, first)
+            }
+        };
+        let draw_at = |drawn: Drawn, _: &[usize]| match drawn {
+            Drawn::Refine { step, repetition } => {
+                draw(&|noise| noise.of("refine").at(step as u64).at(u64::from(repetition)), &shape)
+            }
+            Drawn::Step { step } => draw(&|noise| noise.of("step").at(step as u64), &shape),
+        };
+        self.decode(&fusion.sample(&latents, first, &draw_at, on_step)?)
+    }
+
+    /// Pictures of latents (B, C, s, s), scaled.
+    fn decode(&self, latents: &Tensor) -> Result<Vec<RgbImage>> {
+        pixels::to_images(&self.vae.decode(&self.vae.config().unscale_latents(latents)?)?)
+    }
+
+    /// PromptNet and UNet with `tuned` tensors in place of theirs.
+    fn models(&self, tuned: &BTreeMap<String, Tensor>) -> Result<(PromptNet, UNet)> {
+        let (config, weights) = &self.promptnet;
+        let (unet_config, unet_weights) = &self.unet;
+        if tuned.is_empty() {
+            let promptnet = PromptNet::from_weights(config.clone(), weights, &self.device)?;
+            return Ok((promptnet, UNet::from_weights(unet_config.clone(), unet_weights, &self.device)?));
+        }
+        let promptnet = PromptNet::from_weights(config.clone(), &overlaid(weights, tuned, "promptnet")?, &self.device)?;
+        let unet = overlaid(unet_weights, tuned, "unet")?;
+        Ok((promptnet, UNet::from_weights(unet_config.clone(), &unet, &self.device)?))
+    }
+
+    fn mini_set(&self, image: &RgbImage, mask: Option<&GrayImage>, settings: &TuneSettings) -> Result<MiniSet> {
+        let sized = |image: &RgbImage| -> Result<RgbImage> {
+            let mut images = pixels::to_images(&pixels::from_image(image, self.size_px()?, &self.device)?)?;
+            images.pop().ok_or_else(|| EngineError::argument("a batch of no pictures"))
+        };
+        let mask = mask
+            .map(|mask| Ok::<_, EngineError>(DynamicImage::from(sized(&DynamicImage::from(mask.clone()).into_rgb8())?)))
+            .transpose()?
+            .map(DynamicImage::into_luma8);
+        let noise = Noise::new(settings.seed).of("augment");
+        let n = settings.n_augmentations;
+        let images = super::augment::mini_set(&sized(image)?, mask.as_ref(), n, &settings.augment, &noise)?;
+        let encoded = images.iter().map(|image| self.reference(image, 1.0)).collect::<Result<Vec<_>>>()?;
+        let latents: Vec<&Tensor> = encoded.iter().map(|one| &one.latents).collect();
+        let vision: Vec<&Tensor> = encoded.iter().map(|one| &one.vision).collect();
+        Ok(MiniSet { latents: Tensor::cat(&latents, 0)?, vision: Tensor::cat(&vision, 0)? })
+    }
+
+    /// Height and width of pictures: one size, which PromptNet was made for.
+    fn size_px(&self) -> Result<(u32, u32)> {
+        let side = self.promptnet.0.latent_size().saturating_mul(self.vae.config().factor());
+        let side = u32::try_from(side).map_err(|error| EngineError::argument(format!("{side} px: {error}")))?;
+        Ok((side, side))
+    }
+
+    /// What tells these models from others, by part.
+    fn digests(&self) -> Result<BTreeMap<String, String>> {
+        let mut kept = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(digests) = &*kept {
+            return Ok(digests.clone());
+        }
+        let base = &self.folders.base;
+        let mut digests = BTreeMap::from([
+            ("promptnet".to_owned(), self.promptnet.1.digest()?),
+            ("unet".to_owned(), self.unet.1.digest()?),
+            ("text_encoder".to_owned(), Weights::open(&base.join("text_encoder"))?.digest()?),
+            ("vae".to_owned(), Weights::open(&base.join("vae"))?.digest()?),
+            ("image_encoder".to_owned(), Weights::open(&self.folders.image_encoder)?.digest()?),
+            ("processor".to_owned(), format!("{:?}", self.processor)),
+            ("noise".to_owned(), format!("{:?}", self.noise)),
+        ]);
+        for (name, path) in [
+            ("promptnet config", self.folders.promptnet.join("config.json")),
+            ("unet config", base.join("unet").join("config.json")),
+            ("text_encoder config", base.join("text_encoder").join("config.json")),
+            ("vae config", base.join("vae").join("config.json")),
+            ("image_encoder config", self.folders.image_encoder.join("config.json")),
+        ] {
+            let text = std::fs::read(&path).map_err(|error| EngineError::io(path, error))?;
+            digests.insert(name.to_owned(), blake3::hash(&text).to_hex().to_string());
+        }
+        digests.insert("prompt".to_owned(), self.text.training_ids()?);
+        *kept = Some(digests.clone());
+        Ok(digests)
+    }
+}
+
+/// `prompt` with `noun` in the place of the slot.
+fn with_noun(prompt: &str, noun: &str) -> String {
+    // Lower case of ASCII leaves every byte in its place; the tokenizer reads both the same.
+    match prompt.to_ascii_lowercase().find(HOLDER) {
+        Some(place) => {
+            let (before, after) = (prompt.get(..place), prompt.get(place + HOLDER.len()..));
+            format!("{}{noun}{}", before.unwrap_or_default(), after.unwrap_or_default())
+        }
+        None => prompt.to_owned(),
+    }
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -1,0 +1,31 @@
+//! ProFusion (arXiv 2305.13579): pictures of a subject under prompts, of one picture of it. CAFE makes its first training
+//! pairs so.
+//!
+//! [`PromptNet`] makes a token S* of a picture, which takes the place of a word in a prompt ([`SubjectText`]); it is
+//! trained on pictures alone ([`subject_loss`]), tuned to the one picture ([`tune`]), and [`Fusion`] samples.
+//! [`ProFusionEngine`] composes all of it.
+
+mod augment;
+mod cache;
+mod config;
+mod engine;
+mod fusion;
+mod init;
+mod loss;
+mod promptnet;
+mod text;
+mod tune;
+
+pub use self::augment::{AugmentSettings, mini_set};
+pub use self::cache::{TuneCache, fingerprint};
+pub use self::config::{PromptNetConfig, TextStates};
+pub use self::engine::{ProFusionEngine, ProFusionFolders, ProFusionSettings, Subject};
+pub use self::fusion::{DrawNoise, Drawn, Fusion, FusionSettings, FusionTexts, Reference, Refinement};
+pub use self::init::from_unet;
+pub use self::loss::{SubjectBatch, SubjectDraw, SubjectModels, TRAINING_PROMPT, subject_loss};
+pub use self::promptnet::PromptNet;
+pub use self::text::{HOLDER, SubjectPrompt, SubjectText};
+pub use self::tune::{MiniSet, OnTuneStep, TuneBase, TuneSettings, is_tuned, tune};
+
+#[cfg(test)]
+mod tests;
