@@ -1,6 +1,7 @@
 //! The arguments.
 
 mod model;
+mod profusion;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use model::{
     ConvertArgs, Decay, GenerateArgs, GuidanceForm, Initialiser, SamplerForm, TrainCommand, TrainDiffusionArgs, Trains,
 };
+pub(crate) use profusion::{Preset, ProFusionArgs};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 internal error; 2 usage; 3 manifest or plan invalid; 4 finished with \
 quarantined or failed items; 5 audit does not balance; 6 budget spent; 75 passing fault, run it again; 130 interrupted.";
@@ -48,6 +50,9 @@ pub(crate) enum Command {
     Recut(RecutArgs),
     /// Makes an image of the subject of another: the CAFE model with an image, or with a prompt, as its second condition.
     Generate(Box<GenerateArgs>),
+    /// Makes an image of the subject of another by ProFusion, which tunes its models to that picture first.
+    #[command(name = "profusion")]
+    ProFusion(Box<ProFusionArgs>),
     /// Makes a language model in Hugging Face layout of a GGUF file, once: weights in half precision, tokenizer, config.
     Convert(ConvertArgs),
     /// Trains a model of a family.

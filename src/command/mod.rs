@@ -11,6 +11,7 @@ mod isolate;
 mod measure;
 mod pictures;
 mod plan;
+mod profusion;
 mod query;
 mod recut;
 mod run;
@@ -33,6 +34,7 @@ pub(crate) async fn run(command: Command, threads: usize) -> Result<u8, Failure>
         Command::Query(args) => query::run(args).await,
         Command::Recut(args) => recut::run(args, threads).await,
         Command::Generate(args) => blocking(move || generate::run(&args)).await,
+        Command::ProFusion(args) => blocking(move || profusion::run(&args)).await,
         Command::Convert(args) => blocking(move || convert::run(&args)).await,
         Command::Train(train) => train::run(*train).await,
         Command::Doctor(args) => doctor::run(&args, threads).await,

@@ -6,6 +6,7 @@ mod crash;
 mod faults;
 mod models;
 mod power_cut;
+mod profusion;
 mod support;
 mod surface;
 mod workers;

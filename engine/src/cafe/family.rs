@@ -22,6 +22,8 @@ pub enum Role {
     TextToImage,
     /// G, with CAFE's conditions.
     CafeUNet,
+    /// ProFusion's PromptNet, with its CLIP in `image_encoder`.
+    PromptNet,
 }
 
 impl Role {
@@ -33,6 +35,7 @@ impl Role {
             Self::DinoCondition => "dino_condition",
             Self::TextToImage => "text_to_image",
             Self::CafeUNet => "cafe_unet",
+            Self::PromptNet => "promptnet",
         }
     }
 }
