@@ -1,16 +1,17 @@
 //! ProFusion as a whole: a picture and a prompt in, pictures out.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use candle_core::{DType, Device, Tensor};
 use image::{DynamicImage, GrayImage, RgbImage};
 
+use super::base::ProFusionFolders;
 use super::cache::{TuneCache, fingerprint};
 use super::config::PromptNetConfig;
-use super::fusion::{Drawn, Fusion, FusionSettings, FusionTexts, Reference};
+use super::fusion::{Drawn, Fusion, FusionTexts, Reference};
 use super::promptnet::PromptNet;
+use super::settings::FusionSettings;
 use super::text::{HOLDER, SubjectText};
 use super::tune::{MiniSet, OnTuneStep, TuneBase, TuneSettings, overlaid, tune};
 use crate::cafe::OnStep;
@@ -23,25 +24,6 @@ use crate::picture::{ImageProcessor, pixels};
 use crate::unet::{UNet, UNetConfig};
 use crate::vae::AutoencoderKl;
 use crate::weights::Weights;
-
-/// Where the models of ProFusion are.
-#[derive(Clone, Debug)]
-pub struct ProFusionFolders {
-    /// The base model in the layout of diffusers: `unet`, `vae`, `text_encoder`, `tokenizer`, `scheduler`.
-    pub base: PathBuf,
-    /// PromptNet's config and weights.
-    pub promptnet: PathBuf,
-    /// The CLIP whose image tower's tokens PromptNet attends to, with its `preprocessor_config.json`.
-    pub image_encoder: PathBuf,
-}
-
-impl ProFusionFolders {
-    /// All in one folder: the base model, `promptnet` and `image_encoder`.
-    #[must_use]
-    pub fn in_folder(folder: &Path) -> Self {
-        Self { base: folder.into(), promptnet: folder.join("promptnet"), image_encoder: folder.join("image_encoder") }
-    }
-}
 
 /// A subject that can be painted: its picture, and the models that were tuned to it.
 pub struct Subject {
@@ -69,16 +51,16 @@ pub struct ProFusionSettings {
 
 /// ProFusion: PromptNet on a base model.
 pub struct ProFusionEngine {
-    folders: ProFusionFolders,
-    promptnet: (PromptNetConfig, Weights),
-    unet: (UNetConfig, Weights),
-    text: SubjectText,
+    pub(super) folders: ProFusionFolders,
+    pub(super) promptnet: (PromptNetConfig, Weights),
+    pub(super) unet: (UNetConfig, Weights),
+    pub(super) text: SubjectText,
     vae: AutoencoderKl,
     image_encoder: ClipImage,
-    processor: ImageProcessor,
-    noise: NoiseConfig,
+    pub(super) processor: ImageProcessor,
+    pub(super) noise: NoiseConfig,
     /// Digests of all that a tuning depends on; made when first asked for.
-    digests: Mutex<Option<BTreeMap<String, String>>>,
+    pub(super) digests: Mutex<Option<BTreeMap<String, String>>>,
     device: Device,
 }
 
@@ -297,37 +279,6 @@ impl ProFusionEngine {
         let side = self.promptnet.0.latent_size().saturating_mul(self.vae.config().factor());
         let side = u32::try_from(side).map_err(|error| EngineError::argument(format!("{side} px: {error}")))?;
         Ok((side, side))
-    }
-
-    /// What tells these models from others, by part.
-    fn digests(&self) -> Result<BTreeMap<String, String>> {
-        let mut kept = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(digests) = &*kept {
-            return Ok(digests.clone());
-        }
-        let base = &self.folders.base;
-        let mut digests = BTreeMap::from([
-            ("promptnet".to_owned(), self.promptnet.1.digest()?),
-            ("unet".to_owned(), self.unet.1.digest()?),
-            ("text_encoder".to_owned(), Weights::open(&base.join("text_encoder"))?.digest()?),
-            ("vae".to_owned(), Weights::open(&base.join("vae"))?.digest()?),
-            ("image_encoder".to_owned(), Weights::open(&self.folders.image_encoder)?.digest()?),
-            ("processor".to_owned(), format!("{:?}", self.processor)),
-            ("noise".to_owned(), format!("{:?}", self.noise)),
-        ]);
-        for (name, path) in [
-            ("promptnet config", self.folders.promptnet.join("config.json")),
-            ("unet config", base.join("unet").join("config.json")),
-            ("text_encoder config", base.join("text_encoder").join("config.json")),
-            ("vae config", base.join("vae").join("config.json")),
-            ("image_encoder config", self.folders.image_encoder.join("config.json")),
-        ] {
-            let text = std::fs::read(&path).map_err(|error| EngineError::io(path, error))?;
-            digests.insert(name.to_owned(), blake3::hash(&text).to_hex().to_string());
-        }
-        digests.insert("prompt".to_owned(), self.text.training_ids()?);
-        *kept = Some(digests.clone());
-        Ok(digests)
     }
 }
 

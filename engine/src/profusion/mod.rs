@@ -6,6 +6,7 @@
 //! [`ProFusionEngine`] composes all of it.
 
 mod augment;
+mod base;
 mod cache;
 mod config;
 mod engine;
@@ -13,17 +14,20 @@ mod fusion;
 mod init;
 mod loss;
 mod promptnet;
+mod settings;
 mod text;
 mod tune;
 
 pub use self::augment::{AugmentSettings, mini_set};
+pub use self::base::ProFusionFolders;
 pub use self::cache::{TuneCache, fingerprint};
 pub use self::config::{PromptNetConfig, TextStates};
-pub use self::engine::{ProFusionEngine, ProFusionFolders, ProFusionSettings, Subject};
-pub use self::fusion::{DrawNoise, Drawn, Fusion, FusionSettings, FusionTexts, Reference, Refinement};
+pub use self::engine::{ProFusionEngine, ProFusionSettings, Subject};
+pub use self::fusion::{DrawNoise, Drawn, Fusion, FusionTexts, Reference, Refinement};
 pub use self::init::from_unet;
 pub use self::loss::{SubjectBatch, SubjectDraw, SubjectModels, TRAINING_PROMPT, subject_loss};
 pub use self::promptnet::PromptNet;
+pub use self::settings::FusionSettings;
 pub use self::text::{HOLDER, SubjectPrompt, SubjectText};
 pub use self::tune::{MiniSet, OnTuneStep, TuneBase, TuneSettings, is_tuned, tune};
 
