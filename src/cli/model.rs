@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FamilyArg {
     /// The model family: a folder with one folder for each role (`clip_condition`, `dino_condition`, `text_to_image`,
-    /// `cafe_unet`), in Hugging Face layout.
+    /// `cafe_unet`, `promptnet`), in Hugging Face layout.
     #[arg(long, env = "CAFE_FAMILY", value_name = "DIR")]
     pub(crate) family: PathBuf,
 }

@@ -105,7 +105,7 @@ fn what_was_kept_is_exactly_what_was_tuned() {
         let change = relative_error(&tuned[&format!("promptnet.{name}")], &engine.promptnet.1.tensor(&name).unwrap());
         assert!(change > 0.0, "{name}");
     }
-    let strange = BTreeMap::from([("unet.nothing".to_owned(), set.latents.clone())]);
+    let strange = BTreeMap::from([("unet.nothing".to_owned(), set.latents)]);
     assert!(
         overlaid(&engine.unet.1, &strange, "unet").err().unwrap().to_string().contains("`unet.nothing` has no place")
     );
