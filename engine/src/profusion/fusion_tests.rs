@@ -147,3 +147,47 @@ fn gamma_is_of_the_output_at_the_slot_alone() {
     assert_eq!(relative_error(&rest(&scaled), &rest(&plain)), 0.0);
     tiny.golden.assert_close("out.states.padded", &scaled);
 }
+
+#[test]
+fn a_model_of_velocities_is_read_as_one_of_noise() {
+    let tiny = Tiny::load();
+    let references = references(&tiny);
+    let (x, z) = (tiny.golden.case("fusion.x"), tiny.golden.case("fusion.z").get(1).unwrap());
+    let refined = |kind: PredictionType| {
+        let noise = NoiseConfig { prediction_type: kind, ..tiny.noise.clone() };
+        let models = (&tiny.promptnet, &tiny.unet, &tiny.text);
+        let fusion = Fusion::new(models, &references, TEXTS, &noise, settings()).unwrap();
+        (fusion.refine(x, 1, &z).unwrap(), fusion.scheduler().alphas(1).unwrap())
+    };
+    let ((by_noise, (alpha, before)), (by_velocity, _)) =
+        (refined(PredictionType::Epsilon), refined(PredictionType::VPrediction));
+    let factors = Refinement::new(alpha, before, settings().refine_eta);
+    // What the model said, from what became of it as noise.
+    let moved = ((x + (&z * factors.of_noise).unwrap()).unwrap() - by_noise).unwrap();
+    let output = (moved / factors.of_epsilon).unwrap();
+    let epsilon = ((output * alpha.sqrt()).unwrap() + (x * (1.0 - alpha).sqrt()).unwrap()).unwrap();
+    let expected = ((x - (epsilon * factors.of_epsilon).unwrap()).unwrap() + (&z * factors.of_noise).unwrap()).unwrap();
+    assert_close("refined", &by_velocity, &expected, 1e-4);
+}
+
+#[test]
+fn steps_draw_noise_where_ddim_adds_it_and_nowhere_else() {
+    let tiny = Tiny::load();
+    let references = references(&tiny);
+    let drawn = |ddim_eta: f64, n_refine: u32| {
+        let settings = FusionSettings { ddim_eta, n_refine, ..settings() };
+        let all = std::cell::RefCell::new(Vec::new());
+        let draw = |drawn: Drawn, shape: &[usize]| {
+            all.borrow_mut().push(drawn);
+            Ok(Noise::new(all.borrow().len() as u64).normal(shape, &candle_core::Device::Cpu)?)
+        };
+        let x = tiny.golden.case("fusion.x");
+        let latents = fusion(&tiny, &references, settings).sample(x, 2, &draw, &|_, _| {}).unwrap();
+        assert_eq!(latents.dims(), x.dims());
+        all.into_inner()
+    };
+    assert_eq!(drawn(0.0, 0), []);
+    assert_eq!(drawn(1.0, 0), [Drawn::Step { step: 2 }, Drawn::Step { step: 3 }]);
+    let refine = |step, repetition| Drawn::Refine { step, repetition };
+    assert_eq!(drawn(0.0, 2), [refine(2, 0), refine(2, 1), refine(3, 0), refine(3, 1)]);
+}
