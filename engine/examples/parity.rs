@@ -12,7 +12,7 @@ use cafe_engine::encoder::clip::{ClipImage, ClipText};
 use cafe_engine::encoder::dino::Dino;
 use cafe_engine::encoder::dinov2::Dinov2;
 use cafe_engine::encoder::text::TextEncoder;
-use cafe_engine::{Device, Tensor};
+use cafe_engine::{Device, Tensor, op};
 
 /// How often each is timed; the fastest counts.
 const TIMES: usize = 5;
@@ -26,7 +26,8 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().unwrap_or_default();
     for model in arguments {
-        run(&model, &Path::new(&folder).join(&model))?;
+        let folder = Path::new(&folder).join(&model);
+        op::on_cores(|| run(&model, &folder).map_err(|error| error.to_string()))?;
     }
     Ok(())
 }
