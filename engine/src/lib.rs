@@ -7,6 +7,7 @@
 //! Nothing here draws random numbers of its own: noise is an argument, made from seeds by [`noise`].
 //! Nothing here knows of SQL, HTTP, or the pipeline.
 
+pub mod assistant;
 pub mod block;
 pub mod cafe;
 pub mod config;

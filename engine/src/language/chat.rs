@@ -140,6 +140,16 @@ impl ChatTokenizer {
         self.encoded(text, true)
     }
 
+    /// [`encode`](Self::encode), and where in the text each token ends, in bytes.
+    ///
+    /// # Errors
+    /// When the text cannot be taken apart.
+    pub fn encode_with_ends(&self, text: &str) -> Result<Vec<(u32, usize)>> {
+        let encoded = self.inner.encode(text, false).map_err(|error| EngineError::argument(error.to_string()))?;
+        let ends = encoded.get_offsets().iter().map(|(_, end)| *end);
+        Ok(encoded.get_ids().iter().copied().zip(ends).collect())
+    }
+
     fn encoded(&self, text: &str, is_whole: bool) -> Result<Vec<u32>> {
         let encoded = self.inner.encode_fast(text, is_whole);
         Ok(encoded.map_err(|error| EngineError::argument(error.to_string()))?.get_ids().to_vec())
