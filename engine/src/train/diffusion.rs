@@ -1,10 +1,15 @@
 //! Eq. 3: the UNet learns to predict the noise in x~, given E(x) and F(x~).
 
 use candle_core::{DType, Device, Tensor};
+use image::RgbImage;
 
-use crate::error::Result;
+use super::encoded::{EncodedRows, EncodedTable};
+use crate::cafe::ImageEncoders;
+use crate::error::{EngineError, Result};
 use crate::noise::{DdpmScheduler, Noise};
+use crate::picture::pixels;
 use crate::unet::{CafeConditioning, Conditioning, UNet};
+use crate::vae::{AutoencoderKl, LatentDistribution, VaeConfig};
 
 /// What one step of Eq. 3 trains on.
 #[derive(Clone, Debug)]
@@ -13,6 +18,49 @@ pub struct DiffusionBatch {
     pub latents: Tensor,
     /// F(x~) and E(x).
     pub conditions: CafeConditioning,
+}
+
+impl DiffusionBatch {
+    /// What a step needs of pairs of x and x~, the latter for the VAE resized and cropped to `size_px` (height, width): the columns
+    /// `clip`, F(x~); `dino`, E(x); `latent_mean` and `latent_log_variance` of x~, not scaled.
+    ///
+    /// # Errors
+    /// When there are not as many of both, or of the tensors.
+    pub fn encode(
+        encoders: &ImageEncoders,
+        vae: &AutoencoderKl,
+        (references, targets): (&[RgbImage], &[RgbImage]),
+        size_px: (u32, u32),
+        device: &Device,
+    ) -> Result<EncodedRows> {
+        if references.len() != targets.len() {
+            let (n_references, n_targets) = (references.len(), targets.len());
+            return Err(EngineError::argument(format!(
+                "{n_references} references and {n_targets} targets: pairs are wanted"
+            )));
+        }
+        let latents = vae.encode(&pixels::from_images(targets, size_px, device)?)?;
+        Ok(EncodedRows::new([
+            ("clip", encoders.clip(targets)?),
+            ("dino", encoders.dino(references)?),
+            ("latent_mean", latents.mean),
+            ("latent_log_variance", latents.log_variance),
+        ]))
+    }
+
+    /// The pairs `rows` of `table`; their latents are drawn by `noise` and scaled.
+    ///
+    /// # Errors
+    /// When a row was not encoded, or its shard is damaged.
+    pub fn read(table: &EncodedTable, rows: &[usize], vae: &VaeConfig, noise: &Noise, device: &Device) -> Result<Self> {
+        let stack = |name: &str| table.stack(rows, name, device);
+        let latents = LatentDistribution { mean: stack("latent_mean")?, log_variance: stack("latent_log_variance")? };
+        let drawn = noise.normal(latents.mean.shape().clone(), device)?;
+        Ok(Self {
+            latents: vae.scale_latents(&latents.sample(&drawn)?)?,
+            conditions: CafeConditioning { clip: stack("clip")?, dino: stack("dino")? },
+        })
+    }
 }
 
 /// What is drawn for a batch: all of the step's randomness.

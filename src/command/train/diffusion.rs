@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cafe_engine::cafe::{Family, Role};
-use cafe_engine::train::{Decay, DiffusionParts, DiffusionSettings, DiffusionTrainer, LearningRate};
+use cafe_engine::train::{Decay, DiffusionParts, DiffusionSettings, DiffusionTrainer, LearningRate, TrainSettings};
 use cafe_engine::unet::Trainable;
 use cafe_engine::weights::Metadata;
 use cafe_engine::{Device, EngineError};
@@ -35,20 +35,20 @@ pub(super) fn run(args: &TrainDiffusionArgs, cancel: &Cancel) -> Result<u8, Fail
     };
     let mut trainer = DiffusionTrainer::new(parts, settings, &Device::Cpu)?;
     let resume = args.output.join("resume");
-    trainer.restore(&resume)?;
-    let mut curve = LossCurve::open(&args.output, trainer.n_done())?;
+    trainer.trainer_mut().restore(&resume)?;
+    let mut curve = LossCurve::open(&args.output, trainer.trainer().n_done())?;
     let shown = steps("train");
-    while !trainer.is_done() {
+    while !trainer.trainer().is_done() {
         if cancel.is_cancelled() {
-            trainer.save(&resume)?;
+            trainer.trainer().save(&resume)?;
             return Ok(INTERRUPTED);
         }
         let report = trainer.step(&encoded)?;
         curve.add(&report)?;
         shown.at(usize::try_from(report.step).unwrap_or(usize::MAX), args.steps as usize);
         shown.say(format!("train, loss {:.4}", report.loss));
-        if report.step % u64::from(args.save_every) == 0 || trainer.is_done() {
-            trainer.save(&resume)?;
+        if report.step % u64::from(args.save_every) == 0 || trainer.trainer().is_done() {
+            trainer.trainer().save(&resume)?;
         }
     }
     drop(shown);
@@ -57,7 +57,7 @@ pub(super) fn run(args: &TrainDiffusionArgs, cancel: &Cancel) -> Result<u8, Fail
 }
 
 fn settings(args: &TrainDiffusionArgs) -> DiffusionSettings {
-    DiffusionSettings {
+    let train = TrainSettings {
         n_steps: args.steps.into(),
         batch_size: args.batch_size as usize,
         n_accumulate: args.accumulate as usize,
@@ -72,14 +72,17 @@ fn settings(args: &TrainDiffusionArgs) -> DiffusionSettings {
         },
         weight_decay: args.weight_decay,
         max_gradient_norm: args.max_gradient_norm,
-        drop_probability: args.drop,
         ema_decay: args.ema,
+        seed: args.seed,
+    };
+    DiffusionSettings {
+        train,
+        drop_probability: args.drop,
         trainable: match args.trainable {
             Trains::All => Trainable::All,
             Trains::Attn2 => Trainable::Attn2,
             Trains::NewKv => Trainable::NewKv,
         },
-        seed: args.seed,
     }
 }
 

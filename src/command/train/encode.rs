@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cafe_engine::cafe::{Family, ImageEncoders, Role};
 use cafe_engine::picture::on_white;
-use cafe_engine::train::{EncodedPairs, EncodedRows};
+use cafe_engine::train::{DiffusionBatch, EncodedRows, EncodedTable};
 use cafe_engine::vae::AutoencoderKl;
 use cafe_engine::weights::Weights;
 use cafe_engine::{DType, Device};
@@ -25,10 +25,10 @@ pub(super) fn encode(
     size_px: (u32, u32),
     folder: &Path,
     cancel: &Cancel,
-) -> Result<Option<EncodedPairs>, Failure> {
+) -> Result<Option<EncodedTable>, Failure> {
     let device = Device::Cpu;
     let fingerprint = fingerprint(pairs, family, size_px)?;
-    let mut encoded = EncodedPairs::open(folder, pairs.n_rows(), &fingerprint)?;
+    let mut encoded = EncodedTable::open(folder, pairs.n_rows(), &fingerprint)?;
     let missing = encoded.missing();
     if missing.is_empty() {
         return Ok(Some(encoded));
@@ -49,7 +49,7 @@ pub(super) fn encode(
                 pairs.read(start, n).map_err(|error| Failure::usage(error.to_string(), "mend or remove the row"))?;
             let references: Vec<_> = read.iter().map(|pair| on_white(&pair.reference)).collect();
             let targets: Vec<_> = read.iter().map(|pair| on_white(&pair.target)).collect();
-            parts.push(EncodedRows::encode(&encoders, &vae, (&references, &targets), size_px, &device)?);
+            parts.push(DiffusionBatch::encode(&encoders, &vae, (&references, &targets), size_px, &device)?);
             n_done += n;
             shown.at(n_done, n_rows);
         }

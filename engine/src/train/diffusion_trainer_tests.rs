@@ -2,10 +2,10 @@ use candle_core::DType;
 
 use super::*;
 use crate::golden::Golden;
+use crate::noise::Noise;
 use crate::noise::PredictionType;
-use crate::train::{Decay, EncodedRows, LearningRate};
+use crate::train::{Decay, EncodedRows, LearningRate, TrainSettings};
 use crate::unet::Trainable;
-use crate::vae::LatentDistribution;
 
 fn parts() -> DiffusionParts {
     let golden = Golden::open("cafe_unet");
@@ -18,32 +18,29 @@ fn parts() -> DiffusionParts {
 }
 
 fn settings() -> DiffusionSettings {
-    DiffusionSettings {
+    let train = TrainSettings {
         n_steps: 6,
         batch_size: 2,
         n_accumulate: 2,
         learning_rate: LearningRate { base: 1e-3, warm_up_steps: 2, decay: Decay::Cosine, total_steps: 6 },
         weight_decay: 1e-2,
         max_gradient_norm: 1.0,
-        drop_probability: 0.1,
         ema_decay: 0.9,
-        trainable: Trainable::Attn2,
         seed: 3,
-    }
+    };
+    DiffusionSettings { train, drop_probability: 0.1, trainable: Trainable::Attn2 }
 }
 
-fn pairs(folder: &Path) -> EncodedPairs {
+fn pairs(folder: &Path) -> EncodedTable {
     let noise = Noise::new(9);
     let normal = |purpose: &str, shape: &[usize]| noise.of(purpose).normal(shape, &Device::Cpu).unwrap();
-    let rows = EncodedRows {
-        clip: normal("clip", &[5, 12]),
-        dino: normal("dino", &[5, 5, 20]),
-        latents: LatentDistribution {
-            mean: normal("mean", &[5, 4, 8, 8]),
-            log_variance: normal("variance", &[5, 4, 8, 8]),
-        },
-    };
-    let mut pairs = EncodedPairs::open(folder, 5, "test").unwrap();
+    let rows = EncodedRows::new([
+        ("clip", normal("clip", &[5, 12])),
+        ("dino", normal("dino", &[5, 5, 20])),
+        ("latent_mean", normal("mean", &[5, 4, 8, 8])),
+        ("latent_log_variance", normal("variance", &[5, 4, 8, 8])),
+    ]);
+    let mut pairs = EncodedTable::open(folder, 5, "test").unwrap();
     pairs.write(0, &rows).unwrap();
     pairs
 }
@@ -59,9 +56,7 @@ fn bits(trainer: &DiffusionTrainer) -> Vec<(String, Vec<u32>)> {
     };
     let mut all: Vec<(String, Vec<u32>)> =
         trainer.weights().unwrap().iter().map(|(name, tensor)| (name.clone(), numbers(tensor))).collect();
-    all.extend(
-        trainer.optimizer.variables().iter().map(|(name, var)| (format!("now {name}"), numbers(var.as_tensor()))),
-    );
+    all.extend(trainer.trainer.variables().iter().map(|(name, var)| (format!("now {name}"), numbers(var.as_tensor()))));
     all
 }
 
@@ -71,7 +66,7 @@ fn a_training_that_was_stopped_anywhere_ends_with_the_same_bits() {
     let pairs = pairs(&folder.path().join("pairs"));
     let mut whole = trainer();
     let reports: Vec<StepReport> = (0..6).map(|_| whole.step(&pairs).unwrap()).collect();
-    assert!(whole.is_done());
+    assert!(whole.trainer().is_done());
     assert_eq!(reports.iter().map(|report| report.step).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
     for stop in 0..6 {
         let saved = folder.path().join(format!("stop-{stop}"));
@@ -79,9 +74,9 @@ fn a_training_that_was_stopped_anywhere_ends_with_the_same_bits() {
         for _ in 0..stop {
             first.step(&pairs).unwrap();
         }
-        first.save(&saved).unwrap();
+        first.trainer().save(&saved).unwrap();
         let mut second = trainer();
-        assert!(second.restore(&saved).unwrap());
+        assert!(second.trainer_mut().restore(&saved).unwrap());
         let rest: Vec<StepReport> = (stop..6).map(|_| second.step(&pairs).unwrap()).collect();
         assert_eq!(rest, reports[stop..]);
         assert_eq!(bits(&second), bits(&whole), "stopped after {stop}");
@@ -91,10 +86,15 @@ fn a_training_that_was_stopped_anywhere_ends_with_the_same_bits() {
 #[test]
 fn a_training_with_other_settings_does_not_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    trainer().save(folder.path()).unwrap();
-    let mut other = DiffusionTrainer::new(parts(), DiffusionSettings { seed: 4, ..settings() }, &Device::Cpu).unwrap();
-    assert!(other.restore(folder.path()).is_err());
-    assert!(!trainer().restore(&folder.path().join("nothing")).unwrap());
+    trainer().trainer().save(folder.path()).unwrap();
+    let mut other = DiffusionTrainer::new(
+        parts(),
+        DiffusionSettings { train: TrainSettings { seed: 4, ..settings().train }, ..settings() },
+        &Device::Cpu,
+    )
+    .unwrap();
+    assert!(other.trainer_mut().restore(folder.path()).is_err());
+    assert!(!trainer().trainer_mut().restore(&folder.path().join("nothing")).unwrap());
 }
 
 #[test]
@@ -127,8 +127,13 @@ fn a_loss_that_is_no_number_is_an_error_with_the_step() {
     let mut pairs = pairs(folder.path());
     let ill = Tensor::full(f32::NAN, (5, 12), &Device::Cpu).unwrap();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
-    let latents = LatentDistribution { mean: zeros(&[5, 4, 8, 8]), log_variance: zeros(&[5, 4, 8, 8]) };
-    pairs.write(0, &EncodedRows { clip: ill, dino: zeros(&[5, 5, 20]), latents }).unwrap();
+    let rows = EncodedRows::new([
+        ("clip", ill),
+        ("dino", zeros(&[5, 5, 20])),
+        ("latent_mean", zeros(&[5, 4, 8, 8])),
+        ("latent_log_variance", zeros(&[5, 4, 8, 8])),
+    ]);
+    pairs.write(0, &rows).unwrap();
     let settings = DiffusionSettings { drop_probability: 0.0, ..settings() };
     let mut trainer = DiffusionTrainer::new(parts(), settings, &Device::Cpu).unwrap();
     let error = trainer.step(&pairs).unwrap_err().to_string();
