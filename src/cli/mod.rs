@@ -2,15 +2,17 @@
 
 mod model;
 mod profusion;
+mod train;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use model::{
-    ConvertArgs, Decay, GenerateArgs, GuidanceForm, Initialiser, SamplerForm, TrainCommand, TrainDiffusionArgs, Trains,
-};
+pub(crate) use model::{ChatArgs, ConvertArgs, DrawArgs, GenerateArgs, GuidanceForm, SamplerForm, SpeakArgs};
 pub(crate) use profusion::{Preset, ProFusionArgs};
+pub(crate) use train::{
+    Decay, DistanceForm, Initialiser, TokenPlace, TrainArgs, TrainCommand, TrainDiffusionArgs, TrainMllmArgs, Trains,
+};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 internal error; 2 usage; 3 manifest or plan invalid; 4 finished with \
 quarantined or failed items; 5 audit does not balance; 6 budget spent; 75 passing fault, run it again; 130 interrupted.";
@@ -50,6 +52,8 @@ pub(crate) enum Command {
     Recut(RecutArgs),
     /// Makes an image of the subject of another: the CAFE model with an image, or with a prompt, as its second condition.
     Generate(Box<GenerateArgs>),
+    /// Talks about an image with the assistant, which draws what it understands, over several rounds.
+    Chat(Box<ChatArgs>),
     /// Makes an image of the subject of another by ProFusion, which tunes its models to that picture first.
     #[command(name = "profusion")]
     ProFusion(Box<ProFusionArgs>),

@@ -2,33 +2,19 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FamilyArg {
     /// The model family: a folder with one folder for each role (`clip_condition`, `dino_condition`, `text_to_image`,
-    /// `cafe_unet`, `promptnet`), in Hugging Face layout.
+    /// `cafe_unet`, `promptnet`, `mllm`), in Hugging Face layout.
     #[arg(long, env = "CAFE_FAMILY", value_name = "DIR")]
     pub(crate) family: PathBuf,
 }
 
-#[derive(Debug, Args)]
-#[command(group = ArgGroup::new("donor").required(true))]
-pub(crate) struct GenerateArgs {
-    #[command(flatten)]
-    pub(crate) family: FamilyArg,
-    /// The reference image x, whose subject is kept.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) image: PathBuf,
-    /// The image w, which the result shall be like.
-    #[arg(long, value_name = "FILE", group = "donor")]
-    pub(crate) like: Option<PathBuf>,
-    /// What the result shall show: w is made of it by the base text-to-image model.
-    #[arg(long, value_name = "TEXT", group = "donor")]
-    pub(crate) prompt: Option<String>,
-    /// Share of w in the CLIP condition, αF(w) + (1−α)F(x): 0 is all x, 1 all w.
-    #[arg(long, value_name = "A", default_value_t = 0.5, value_parser = parse_share)]
-    pub(crate) alpha: f64,
+/// How an image is drawn.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DrawArgs {
     /// Seed of the noise: the same seed makes the same image.
     #[arg(long, value_name = "S", default_value_t = 0)]
     pub(crate) seed: u64,
@@ -53,12 +39,59 @@ pub(crate) struct GenerateArgs {
     /// How far guidance is brought back to the contrast of an image without: 0 not at all, 1 all the way.
     #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = parse_share)]
     pub(crate) guidance_rescale: f64,
-    /// Weight of the text, where w is made of a prompt.
-    #[arg(long, value_name = "W", default_value_t = 7.5, value_parser = parse_weight)]
-    pub(crate) text_scale: f64,
     /// Height and width of the image in pixels; default: what the model was trained for.
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     pub(crate) size: Option<(u32, u32)>,
+}
+
+/// How the assistant speaks.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SpeakArgs {
+    /// The language model that the family's `mllm` was trained with, in Hugging Face layout; default: the family's `mllm/base`.
+    #[arg(long, env = "CAFE_LLM", value_name = "DIR")]
+    pub(crate) llm: Option<PathBuf>,
+    /// The longest reply, in tokens.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub(crate) max_new_tokens: u32,
+    /// How freely words are chosen: 0 takes the likeliest.
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = parse_weight)]
+    pub(crate) temperature: f64,
+    /// Chooses among so many of the likeliest tokens; 0: among all.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    pub(crate) top_k: u32,
+    /// Chooses among the fewest tokens that have this share of the probability.
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = parse_share)]
+    pub(crate) top_p: f64,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("donor").required(true).multiple(true))]
+pub(crate) struct GenerateArgs {
+    #[command(flatten)]
+    pub(crate) family: FamilyArg,
+    /// The reference image x, whose subject is kept.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: PathBuf,
+    /// The image w, which the result shall be like.
+    #[arg(long, value_name = "FILE", group = "donor")]
+    pub(crate) like: Option<PathBuf>,
+    /// What the result shall show: w is made of it by the base text-to-image model. What the user says, with --assistant.
+    #[arg(long, value_name = "TEXT", group = "donor")]
+    pub(crate) prompt: Option<String>,
+    /// The assistant reads image and prompt, replies, and what it has understood is drawn.
+    #[arg(long, requires = "prompt")]
+    pub(crate) assistant: bool,
+    /// Share of w in the CLIP condition, αF(w) + (1−α)F(x): 0 is all x, 1 all w. With --assistant and --like, αF(w) + (1−α)H(s):
+    /// 0 is all of what was said.
+    #[arg(long, value_name = "A", default_value_t = 0.5, value_parser = parse_share)]
+    pub(crate) alpha: f64,
+    #[command(flatten)]
+    pub(crate) draw: DrawArgs,
+    #[command(flatten)]
+    pub(crate) speak: SpeakArgs,
+    /// Weight of the text, where w is made of a prompt.
+    #[arg(long, value_name = "W", default_value_t = 7.5, value_parser = parse_weight)]
+    pub(crate) text_scale: f64,
     /// An image to change: the result starts from it, noised, in place of noise alone.
     #[arg(long, value_name = "FILE")]
     pub(crate) edit: Option<PathBuf>,
@@ -69,11 +102,33 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "FILE", requires = "edit")]
     pub(crate) mask: Option<PathBuf>,
     /// Where w is written, if it is made of a prompt.
-    #[arg(long, value_name = "FILE", requires = "prompt")]
+    #[arg(long, value_name = "FILE", requires = "prompt", conflicts_with = "assistant")]
     pub(crate) keep_donor: Option<PathBuf>,
     /// The PNG file to write.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ChatArgs {
+    #[command(flatten)]
+    pub(crate) family: FamilyArg,
+    /// The image that is talked about: its subject is kept in all that is drawn.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: PathBuf,
+    /// What the user says; may be given several times. Without it, lines are read from the terminal or from stdin.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) say: Vec<String>,
+    /// Where images and the conversation, `chat.json`, are kept. One that is there already goes on.
+    #[arg(short, long, value_name = "DIR", default_value = "cafe-chat")]
+    pub(crate) output: PathBuf,
+    /// Says, and draws nothing.
+    #[arg(long)]
+    pub(crate) text_only: bool,
+    #[command(flatten)]
+    pub(crate) draw: DrawArgs,
+    #[command(flatten)]
+    pub(crate) speak: SpeakArgs,
 }
 
 #[derive(Debug, Args)]
@@ -109,103 +164,6 @@ pub(crate) enum SamplerForm {
     DpmSolver,
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum TrainCommand {
-    /// The UNet: to predict the noise in x~, given E(x) and F(x~) (Eq. 3). Goes on where it was stopped.
-    Diffusion(TrainDiffusionArgs),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TrainDiffusionArgs {
-    #[command(flatten)]
-    pub(crate) family: FamilyArg,
-    /// A Parquet file, or a folder of them, with the columns `reference_image` and `target_image`: a release, for example.
-    #[arg(long, value_name = "PATH")]
-    pub(crate) pairs: PathBuf,
-    /// Where the weights, the loss curve and all that is needed to go on are written.
-    #[arg(short, long, value_name = "DIR")]
-    pub(crate) output: PathBuf,
-    /// Optimiser steps in all.
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) steps: u32,
-    /// Pairs in a batch.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub(crate) batch_size: u32,
-    /// Batches in an optimiser step.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub(crate) accumulate: u32,
-    /// Highest learning rate.
-    #[arg(long, value_name = "F", default_value_t = 2e-5, value_parser = parse_weight)]
-    pub(crate) learning_rate: f64,
-    /// How the learning rate goes on after the warm-up.
-    #[arg(long, value_enum, default_value_t = Decay::Constant)]
-    pub(crate) decay: Decay,
-    /// Steps in which the learning rate rises from nothing.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub(crate) warm_up: u32,
-    /// AdamW's weight decay.
-    #[arg(long, value_name = "F", default_value_t = 1e-2, value_parser = parse_weight)]
-    pub(crate) weight_decay: f64,
-    /// Largest norm of the gradient.
-    #[arg(long, value_name = "F", default_value_t = 1.0, value_parser = parse_weight)]
-    pub(crate) max_gradient_norm: f64,
-    /// Probability with which each of the two conditions is dropped.
-    #[arg(long, value_name = "P", default_value_t = 0.1, value_parser = parse_share)]
-    pub(crate) drop: f64,
-    /// Decay of the running mean of the weights, which is what is saved in the end; 0 saves the weights themselves.
-    #[arg(long, value_name = "F", default_value_t = 0.9999, value_parser = parse_share)]
-    pub(crate) ema: f64,
-    /// What is trained.
-    #[arg(long, value_enum, default_value_t = Trains::All)]
-    pub(crate) trainable: Trains,
-    /// Starts from the base model's UNet, its new keys and values made anew, even if the family has a `cafe_unet`.
-    #[arg(long)]
-    pub(crate) from_base: bool,
-    /// How new keys and values are made, where the UNet is made from the base model's.
-    #[arg(long, value_enum, default_value_t = Initialiser::Orthogonal)]
-    pub(crate) init: Initialiser,
-    /// Tokens that F(x) becomes, where the UNet is made from the base model's.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub(crate) clip_tokens: u32,
-    /// Height and width of the images in pixels; default: what the UNet was trained for.
-    #[arg(long, value_name = "HxW", value_parser = parse_size)]
-    pub(crate) size: Option<(u32, u32)>,
-    /// Seed of all that is drawn.
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Steps after which what is needed to go on is saved.
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) save_every: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Decay {
-    /// It stays.
-    Constant,
-    /// It falls to nothing along a cosine.
-    Cosine,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Initialiser {
-    /// Random: the base model's, times an orthogonal projection.
-    Orthogonal,
-    /// Fitted to the captions of the pairs: the base model's, times the projection from what E and F see to its text states.
-    Ridge,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Trains {
-    /// All weights.
-    All,
-    /// The cross-attentions.
-    Attn2,
-    /// The keys and values that CAFE adds.
-    #[value(name = "new_kv")]
-    NewKv,
-}
-
 pub(super) fn parse_share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -220,7 +178,7 @@ pub(super) fn parse_weight(text: &str) -> Result<f64, String> {
     }
 }
 
-fn parse_size(text: &str) -> Result<(u32, u32), String> {
+pub(super) fn parse_size(text: &str) -> Result<(u32, u32), String> {
     let sides = text.split_once('x').and_then(|(height, width)| Some((height.parse().ok()?, width.parse().ok()?)));
     sides
         .filter(|(height, width)| (1..=8192).contains(height) && (1..=8192).contains(width))

@@ -1,58 +1,69 @@
-//! `generate`: one image of the subject of another (Eq. 4).
+//! `generate`: an image of the subject of another.
 
 use std::io::{Write, stdout};
 use std::path::Path;
 
-use cafe_engine::Device;
-use cafe_engine::cafe::{CafeEngine, Family, SamplerSettings, Source, TextToImage};
-use cafe_engine::noise::{Guidance, Order, SamplerKind};
+use cafe_engine::cafe::{CafeEngine, Family, SamplerSettings, Source, TextToImage, mix};
+use cafe_engine::language::Message;
+use cafe_engine::noise::Noise;
+use cafe_engine::unet::CafeConditioning;
+use cafe_engine::{Device, EngineError};
 use image::RgbImage;
 use serde_json::json;
 
-use super::pictures;
-use crate::cli::{GenerateArgs, GuidanceForm, SamplerForm};
+use super::{draw, pictures, speak};
+use crate::cli::GenerateArgs;
 use crate::failure::Failure;
 use crate::progress::steps;
 
 pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
-    let device = Device::Cpu;
+    if args.like.is_some() && args.prompt.is_some() && !args.assistant {
+        let message = "--like cannot be used with --prompt: both say what w is";
+        return Err(Failure::usage(message, "give one of them, or --assistant, who reads the prompt"));
+    }
     pictures::must_be_png(&args.output)?;
     if let Some(path) = &args.keep_donor {
         pictures::must_be_png(path)?;
     }
     let reference = pictures::read(&args.image)?;
     let (edited, mask) = (read_optional(args.edit.as_deref())?, read_optional(args.mask.as_deref())?);
+    let like = read_optional(args.like.as_deref())?;
     let family = Family::open(&args.family.family)?;
-    let settings = SamplerSettings {
-        sampler: args.sampler.map(sampler),
-        n_steps: args.steps.into(),
-        eta: args.eta,
-        guidance_rescale: args.guidance_rescale,
-        size_px: args.size.map(|(height, width)| (height as usize, width as usize)),
+    let settings = draw::settings(&args.draw);
+    let (engine, conditions, said) = if args.assistant {
+        let engine = CafeEngine::load(&family, &Device::Cpu)?;
+        let (conditions, said) = understood(args, &family, &engine, &reference, like)?;
+        (engine, conditions, Some(said))
+    } else {
+        let donor = match like {
+            Some(donor) => donor,
+            None => made_donor(args, &family, &settings)?,
+        };
+        if let Some(path) = &args.keep_donor {
+            pictures::write(&donor, path)?;
+        }
+        let engine = CafeEngine::load(&family, &Device::Cpu)?;
+        let conditions = engine.conditions(&[reference], &[donor], args.alpha)?;
+        (engine, conditions, None)
     };
-    let donor = donor(args, &family, &settings, &device)?;
-    if let Some(path) = &args.keep_donor {
-        pictures::write(&donor, path)?;
-    }
-    let engine = CafeEngine::load(&family, &device)?;
-    let guidance = guidance(args);
-    let conditions = engine.conditions(&[reference], &[donor], args.alpha)?;
+    let guidance = draw::guidance(&args.draw);
     let images = {
         let shown = steps("generate");
         let on_step = |done, of| shown.at(done, of);
+        let seeds = [args.draw.seed];
         match &edited {
             Some(image) => {
                 let (images, masks) = (std::slice::from_ref(image), mask.as_ref().map(std::slice::from_ref));
                 let source = Source { images, strength: args.strength, masks };
-                engine.edit(&source, &conditions, &[args.seed], &guidance, &settings, &on_step)?
+                engine.edit(&source, &conditions, &seeds, &guidance, &settings, &on_step)?
             }
-            None => engine.generate(&conditions, &[args.seed], &guidance, &settings, &on_step)?,
+            None => engine.generate(&conditions, &seeds, &guidance, &settings, &on_step)?,
         }
     };
     for image in &images {
         pictures::write(image, &args.output)?;
     }
-    report(args)?;
+    report(args, said.as_deref())?;
     Ok(0)
 }
 
@@ -60,61 +71,58 @@ fn read_optional(path: Option<&Path>) -> Result<Option<RgbImage>, Failure> {
     path.map(pictures::read).transpose()
 }
 
-/// w: given, or made of the prompt.
-fn donor(
+/// What the assistant understands, and what it says.
+fn understood(
     args: &GenerateArgs,
     family: &Family,
-    settings: &SamplerSettings,
-    device: &Device,
-) -> Result<RgbImage, Failure> {
-    if let Some(path) = &args.like {
-        return pictures::read(path);
-    }
+    engine: &CafeEngine,
+    reference: &RgbImage,
+    like: Option<RgbImage>,
+) -> Result<(CafeConditioning, String), Failure> {
+    let assistant = speak::load(&args.speak, family, engine)?;
+    let dino = engine.encoders().dino(std::slice::from_ref(reference))?; // (1, 1 + N, D_dino)
+    let conversation = vec![Message::new("user", args.prompt.clone().unwrap_or_default())];
+    let noise = Noise::new(args.draw.seed).of("reply");
+    let reply = speak::reply(&assistant, &args.speak, conversation, &dino, &noise)?;
+    let said = reply.condition.unsqueeze(0).map_err(EngineError::from)?; // (1, D_clip)
+    let clip = match like {
+        Some(donor) => mix(&engine.encoders().clip(&[donor])?, &said, args.alpha)?,
+        None => said,
+    };
+    Ok((CafeConditioning { clip, dino }, reply.text))
+}
+
+/// w, made of the prompt.
+fn made_donor(args: &GenerateArgs, family: &Family, settings: &SamplerSettings) -> Result<RgbImage, Failure> {
     let prompt = args.prompt.clone().unwrap_or_default();
     // Loaded and let go before CAFE's own UNet: one of them at a time is large enough.
-    let base = TextToImage::load(family, device)?;
+    let base = TextToImage::load(family, &Device::Cpu)?;
     let shown = steps("text to image");
-    let images = base.generate(&[prompt], &[args.seed], args.text_scale, settings, &|done, of| shown.at(done, of))?;
+    let on_step = |done, of| shown.at(done, of);
+    let images = base.generate(&[prompt], &[args.draw.seed], args.text_scale, settings, &on_step)?;
     images.into_iter().next().ok_or_else(|| Failure::Internal("the base model made no image".to_owned()))
 }
 
-fn guidance(args: &GenerateArgs) -> Guidance {
-    match args.guidance {
-        GuidanceForm::None => Guidance::None,
-        GuidanceForm::Joint => Guidance::Joint { scale: args.clip_scale },
-        GuidanceForm::Nested => {
-            Guidance::Nested { dino_scale: args.dino_scale, clip_scale: args.clip_scale, order: Order::DinoFirst }
-        }
-        GuidanceForm::Normalised => Guidance::Normalised { dino_scale: args.dino_scale, clip_scale: args.clip_scale },
-        GuidanceForm::Independent => Guidance::Independent { dino_scale: args.dino_scale, clip_scale: args.clip_scale },
-    }
-}
-
-fn sampler(form: SamplerForm) -> SamplerKind {
-    match form {
-        SamplerForm::Ddim => SamplerKind::Ddim,
-        SamplerForm::DpmSolver => SamplerKind::DpmSolver,
-    }
-}
-
 /// stdout is data: what made the image.
-fn report(args: &GenerateArgs) -> Result<(), Failure> {
+fn report(args: &GenerateArgs, said: Option<&str>) -> Result<(), Failure> {
+    let is_donor_made = args.prompt.is_some() && !args.assistant;
     let made = json!({
         "output": args.output,
         "image": args.image,
         "like": args.like,
         "prompt": args.prompt,
+        "reply": said,
         "alpha": args.alpha,
-        "seed": args.seed,
-        "sampler": args.sampler.map(sampler),
-        "steps": args.steps,
-        "eta": args.eta,
-        "guidance": guidance(args),
-        "guidance_rescale": args.guidance_rescale,
+        "seed": args.draw.seed,
+        "sampler": draw::sampler(&args.draw),
+        "steps": args.draw.steps,
+        "eta": args.draw.eta,
+        "guidance": draw::guidance(&args.draw),
+        "guidance_rescale": args.draw.guidance_rescale,
         "edit": args.edit,
         "strength": args.edit.as_ref().map(|_| args.strength),
         "mask": args.mask,
-        "text_scale": args.prompt.as_ref().map(|_| args.text_scale),
+        "text_scale": is_donor_made.then_some(args.text_scale),
     });
     writeln!(stdout().lock(), "{made}")?;
     Ok(())

@@ -1,9 +1,11 @@
 //! The subcommands, one file each.
 
 mod audit;
+mod chat;
 mod convert;
 mod demo;
 mod doctor;
+mod draw;
 mod explain;
 mod generate;
 mod init;
@@ -16,6 +18,7 @@ mod query;
 mod recut;
 mod run;
 mod schema;
+mod speak;
 mod status;
 mod train;
 
@@ -34,6 +37,7 @@ pub(crate) async fn run(command: Command, threads: usize) -> Result<u8, Failure>
         Command::Query(args) => query::run(args).await,
         Command::Recut(args) => recut::run(args, threads).await,
         Command::Generate(args) => blocking(move || generate::run(&args)).await,
+        Command::Chat(args) => blocking(move || chat::run(&args)).await,
         Command::ProFusion(args) => blocking(move || profusion::run(&args)).await,
         Command::Convert(args) => blocking(move || convert::run(&args)).await,
         Command::Train(train) => train::run(*train).await,

@@ -19,6 +19,11 @@ const TARGET: &str = "target_image";
 /// Column of what x~ shows, which need not be there.
 const CAPTION: &str = "caption";
 
+/// Column of y: what the user says.
+const SAID: &str = "y";
+/// Column of y~: what the assistant replies; null where nothing was written.
+const REPLY: &str = "y_tilde";
+
 /// Rows of several files, one after the other.
 #[derive(Debug)]
 pub struct TrainingPairs {
@@ -89,6 +94,18 @@ impl TrainingPairs {
         Ok(hasher.row_id())
     }
 
+    /// y and y~ of every row, null where there is none.
+    ///
+    /// # Errors
+    /// When a file has no such columns of text, or cannot be read.
+    pub fn dialogues(&self) -> Result<Vec<(Option<String>, Option<String>)>, TrainingPairsError> {
+        let mut all = Vec::with_capacity(self.n_rows());
+        for file in &self.files {
+            all.extend(file.dialogues()?);
+        }
+        Ok(all)
+    }
+
     /// Reads and decodes the rows `offset..offset + n_rows`, alpha laid on white.
     ///
     /// # Errors
@@ -139,6 +156,20 @@ impl PairFile {
         let n_rows = usize::try_from(n_rows).map_err(|error| failed(error.to_string()))?;
         let has_captions = columns.get(CAPTION).is_some_and(DataType::is_string);
         Ok(Self { path, n_rows, has_captions })
+    }
+
+    fn dialogues(&self) -> Result<Vec<(Option<String>, Option<String>)>, TrainingPairsError> {
+        let failed = |message: String| TrainingPairsError::new(&self.path, message);
+        let file = File::open(&self.path).map_err(|error| failed(error.to_string()))?;
+        let columns = [SAID, REPLY].map(str::to_owned);
+        let rows =
+            frame::read_slice(file, 0, self.n_rows, Some(&columns)).map_err(|error| failed(error.to_string()))?;
+        let texts = |name: &str| -> Result<Vec<Option<String>>, TrainingPairsError> {
+            let column = rows.column(name).and_then(Column::str);
+            let column = column.map_err(|error| failed(format!("column `{name}`: {error}")))?;
+            Ok(column.iter().map(|text| text.map(str::to_owned)).collect())
+        };
+        Ok(texts(SAID)?.into_iter().zip(texts(REPLY)?).collect())
     }
 
     fn read(&self, offset: usize, n_rows: usize) -> Result<Vec<TrainingPair>, TrainingPairsError> {

@@ -1,12 +1,15 @@
 //! Eq. 2: the reply is learnt to be said, and H(s) to be F of the picture that was drawn.
 
-use candle_core::{D, Result as TensorResult, Tensor};
+use candle_core::{D, Device, Result as TensorResult, Tensor};
+use image::RgbImage;
 
 use super::config::{Distance, TokenAfter};
 use super::model::Assistant;
 use super::prompt::Dialogue;
+use crate::cafe::ImageEncoders;
 use crate::error::{EngineError, Result};
 use crate::op::cross_entropy;
+use crate::train::{EncodedRows, EncodedTable};
 
 /// What a step of Eq. 2 trains on.
 #[derive(Clone, Debug)]
@@ -19,18 +22,30 @@ pub struct DialogueBatch {
     pub clip: Tensor,
 }
 
-/// How the two parts of Eq. 2 are weighed.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LossSettings {
-    /// λ, the weight of d(H(s), F(x~)): 0.2 in the paper.
-    pub condition_weight: f64,
-}
+impl DialogueBatch {
+    /// What a step needs of pairs of x and x~: the columns `clip`, F(x~), and `dino`, E(x).
+    ///
+    /// # Errors
+    /// Of the tensors.
+    pub fn encode(encoders: &ImageEncoders, (references, targets): (&[RgbImage], &[RgbImage])) -> Result<EncodedRows> {
+        Ok(EncodedRows::new([("clip", encoders.clip(targets)?), ("dino", encoders.dino(references)?)]))
+    }
 
-impl Default for LossSettings {
-    fn default() -> Self {
-        Self { condition_weight: 0.2 }
+    /// The rows `rows` of `table`, with what was said of each.
+    ///
+    /// # Errors
+    /// When a row was not encoded, or its shard is damaged.
+    pub fn read(table: &EncodedTable, dialogues: &[Dialogue], rows: &[usize], device: &Device) -> Result<Self> {
+        Ok(Self {
+            dialogues: rows.iter().filter_map(|row| dialogues.get(*row)).cloned().collect(),
+            dino: table.stack(rows, "dino", device)?,
+            clip: table.stack(rows, "clip", device)?,
+        })
     }
 }
+
+/// λ of Eq. 2, the weight of d(H(s), F(x~)), in the paper.
+pub const CONDITION_WEIGHT: f64 = 0.2;
 
 /// Eq. 2 and its parts, scalars.
 #[derive(Clone, Debug)]
@@ -43,12 +58,12 @@ pub struct AssistantLoss {
     pub condition: Tensor,
 }
 
-/// Eq. 2 of a batch.
+/// Eq. 2 of a batch, with λ = `condition_weight`.
 ///
 /// # Errors
 /// When a conversation is longer than the language model's positions, there are not as many pictures as conversations, or of the
 /// tensors.
-pub fn assistant_loss(assistant: &Assistant, batch: &DialogueBatch, settings: &LossSettings) -> Result<AssistantLoss> {
+pub fn assistant_loss(assistant: &Assistant, batch: &DialogueBatch, condition_weight: f64) -> Result<AssistantLoss> {
     let n_rows = batch.dialogues.len();
     if n_rows == 0 || batch.dino.dim(0)? != n_rows || batch.clip.dim(0)? != n_rows {
         return Err(EngineError::argument(format!(
@@ -86,7 +101,7 @@ pub fn assistant_loss(assistant: &Assistant, batch: &DialogueBatch, settings: &L
     let tokens: Vec<u32> = rows.iter().enumerate().map(|(index, row)| at(index, row.token)).collect();
     let states = hidden.index_select(&Tensor::new(tokens, hidden.device())?, 0)?; // (B, C)
     let condition = distance(assistant.config().distance, &assistant.adapter.project(&states)?, &batch.clip)?;
-    let total = (&language + (&condition * settings.condition_weight)?)?;
+    let total = (&language + (&condition * condition_weight)?)?;
     Ok(AssistantLoss { total, language, condition })
 }
 

@@ -11,13 +11,15 @@ mod loss;
 mod model;
 mod prompt;
 mod reply;
+mod trainer;
 
 pub use adapter::Adapter;
 pub use config::{AdapterConfig, Distance, TokenAfter};
-pub use loss::{AssistantLoss, DialogueBatch, LossSettings, assistant_loss};
+pub use loss::{AssistantLoss, CONDITION_WEIGHT, DialogueBatch, assistant_loss};
 pub use model::{Assistant, Base};
 pub use prompt::{Dialogue, Prompt};
 pub use reply::{AssistantReply, AssistantRequest};
+pub use trainer::{AssistantSettings, AssistantTrainer};
 
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use candle_core::{Device, Result as TensorResult, Tensor};
 use super::adapter::Adapter;
 use super::config::{AdapterConfig, TokenAfter};
 use super::prompt::{Dialogue, Prompt};
+use crate::cafe::Role;
 use crate::error::{EngineError, Result};
 use crate::language::{ChatTokenizer, Llama, LlamaConfig, Message};
 use crate::weights::Weights;
@@ -95,6 +96,26 @@ impl Assistant {
         self.adapter.config()
     }
 
+    /// Checks that E and F of a family, of the widths `D_clip` and `D_dino`, are those that the adapter was trained with; `path` is
+    /// its config.
+    ///
+    /// # Errors
+    /// When one has another width.
+    pub fn check_encoders(&self, (clip_dim, dino_dim): (usize, usize), path: &Path) -> Result<()> {
+        let config = self.config();
+        for (key, wanted, role, made) in [
+            ("projection_dim", config.projection_dim, Role::ClipCondition, clip_dim),
+            ("vision_hidden_size", config.vision_hidden_size, Role::DinoCondition, dino_dim),
+        ] {
+            if wanted != made {
+                let message =
+                    format!("key `{key}` is {wanted}, and {} makes {made}: they are not of one family", role.folder());
+                return Err(EngineError::config(path, message));
+            }
+        }
+        Ok(())
+    }
+
     /// A conversation, as it is read: the system's words before it, where the adapter was trained with some and the
     /// conversation has none of its own.
     ///
@@ -110,6 +131,21 @@ impl Assistant {
     /// As of [`Dialogue::new`].
     pub fn dialogue(&self, conversation: &[Message], reply: &str) -> Result<Dialogue> {
         Dialogue::new(&self.tokenizer, &self.with_system(conversation), reply)
+    }
+
+    /// Checks that a conversation with a picture of `n_image_tokens`, its reply and the learnable token can be read.
+    ///
+    /// # Errors
+    /// When it is longer than the language model's positions.
+    pub fn check_length(&self, dialogue: &Dialogue, n_image_tokens: usize) -> Result<()> {
+        let n_tokens = dialogue.prompt.n_tokens(n_image_tokens) + dialogue.reply.len() + 1;
+        let n_positions = self.llama.config().max_position_embeddings;
+        if n_tokens <= n_positions {
+            return Ok(());
+        }
+        Err(EngineError::argument(format!(
+            "{n_tokens} tokens with its picture: the language model reads {n_positions}"
+        )))
     }
 
     fn with_system(&self, conversation: &[Message]) -> Vec<Message> {

@@ -105,7 +105,7 @@ fn losses_and_gradients_are_the_references() {
         for (distance, name) in DISTANCES {
             let (assistant, variables) = assistant(&golden, token_after, distance);
             let batch = facts.batch(&assistant, &golden, &[0, 1, 2]);
-            let loss = assistant_loss(&assistant, &batch, &LossSettings::default()).unwrap();
+            let loss = assistant_loss(&assistant, &batch, CONDITION_WEIGHT).unwrap();
             for (part, loss) in [("total", &loss.total), ("language", &loss.language), ("condition", &loss.condition)] {
                 golden.assert_close(&format!("{place}.{name}.{part}"), loss);
             }
@@ -144,7 +144,7 @@ fn a_short_training_follows_pytorch() {
         let expected = golden.case(&format!("{place}.losses")).to_vec1::<f32>().unwrap();
         for (step, expected) in expected.into_iter().enumerate() {
             let batch = facts.batch(&assistant, &golden, &[step % 3, (step + 1) % 3]);
-            let loss = assistant_loss(&assistant, &batch, &LossSettings::default()).unwrap().total;
+            let loss = assistant_loss(&assistant, &batch, CONDITION_WEIGHT).unwrap().total;
             let gradients = Gradients::of(&variables, &loss.backward().unwrap());
             optimizer.step(&clip_grad_norm(gradients, 1.0).unwrap().0, 2e-3).unwrap();
             let loss = number(&loss);
@@ -162,7 +162,7 @@ fn a_batch_is_its_rows() {
         let loss = |rows: &[usize]| {
             let batch = facts.batch(&assistant, &golden, rows);
             let n_said: Vec<usize> = batch.dialogues.iter().map(|dialogue| dialogue.reply.len()).collect();
-            let loss = assistant_loss(&assistant, &batch, &LossSettings::default()).unwrap();
+            let loss = assistant_loss(&assistant, &batch, CONDITION_WEIGHT).unwrap();
             (number(&loss.language), number(&loss.condition), n_said)
         };
         let (language, condition, n_said) = loss(&[0, 1, 2]);
@@ -283,10 +283,10 @@ fn what_does_not_fit_is_told() {
     assert!(loaded.reply(&long).unwrap_err().to_string().contains("the language model reads 256"));
     let mut batch = facts.batch(&loaded, &golden, &[0, 1]);
     batch.dialogues[1] = loaded.dialogue(&long[1].conversation, "No.").unwrap();
-    let refused = assistant_loss(&loaded, &batch, &LossSettings::default()).unwrap_err().to_string();
+    let refused = assistant_loss(&loaded, &batch, CONDITION_WEIGHT).unwrap_err().to_string();
     assert!(refused.contains("conversation 1 of the batch"), "{refused}");
     batch.dialogues.pop();
-    assert!(assistant_loss(&loaded, &batch, &LossSettings::default()).is_err());
+    assert!(assistant_loss(&loaded, &batch, CONDITION_WEIGHT).is_err());
 }
 
 #[test]

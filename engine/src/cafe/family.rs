@@ -24,6 +24,8 @@ pub enum Role {
     CafeUNet,
     /// ProFusion's PromptNet, with its CLIP in `image_encoder`.
     PromptNet,
+    /// V, H and the learnable token of the assistant, with its language model in `base`.
+    Mllm,
 }
 
 impl Role {
@@ -36,6 +38,7 @@ impl Role {
             Self::TextToImage => "text_to_image",
             Self::CafeUNet => "cafe_unet",
             Self::PromptNet => "promptnet",
+            Self::Mllm => "mllm",
         }
     }
 }

@@ -6,7 +6,9 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 
 use super::trainer::config_digest;
-use super::{DiffusionBatch, DiffusionDraw, DiffusionSettings, EncodedTable, StepReport, Trainer, diffusion_loss};
+use super::{
+    DiffusionBatch, DiffusionDraw, DiffusionSettings, EncodedTable, StepReport, Trainer, Training, diffusion_loss,
+};
 use crate::error::{EngineError, Result};
 use crate::noise::{DdpmScheduler, NoiseConfig};
 use crate::unet::{UNet, UNetConfig};
@@ -62,31 +64,6 @@ impl DiffusionTrainer {
         })
     }
 
-    /// How far it is, and what is saved of it.
-    #[must_use]
-    pub fn trainer(&self) -> &Trainer {
-        &self.trainer
-    }
-
-    /// As [`trainer`](Self::trainer), to go on from what was saved.
-    pub fn trainer_mut(&mut self) -> &mut Trainer {
-        &mut self.trainer
-    }
-
-    /// Does the next step on `pairs`: see [`DiffusionBatch::encode`].
-    ///
-    /// # Errors
-    /// When a pair is damaged, the loss is not a number, or of the tensors.
-    pub fn step(&mut self, pairs: &EncodedTable) -> Result<StepReport> {
-        let (unet, scheduler, device) = (&self.unet, &self.scheduler, &self.device);
-        let (vae, n_timesteps, drop) = (&self.vae, self.n_train_timesteps, self.settings.drop_probability);
-        self.trainer.step(pairs.n_rows(), |rows, noise| {
-            let batch = DiffusionBatch::read(pairs, rows, vae, &noise.of("latents"), device)?;
-            let draw = DiffusionDraw::new(batch.latents.dims(), n_timesteps, drop, noise, device)?;
-            diffusion_loss(unet, scheduler, &batch, &draw)
-        })
-    }
-
     /// The weights as they are now, or their running mean where there is one; what is frozen with them.
     ///
     /// # Errors
@@ -123,6 +100,27 @@ impl DiffusionTrainer {
         let path = folder.join("config.json");
         std::fs::write(&path, config).map_err(|error| EngineError::io(path, error))?;
         Ok(save(&self.weights()?, &metadata, &folder.join("diffusion_pytorch_model.safetensors"))?)
+    }
+}
+
+impl Training for DiffusionTrainer {
+    fn trainer(&self) -> &Trainer {
+        &self.trainer
+    }
+
+    fn trainer_mut(&mut self) -> &mut Trainer {
+        &mut self.trainer
+    }
+
+    /// On pairs: see [`DiffusionBatch::encode`].
+    fn step(&mut self, pairs: &EncodedTable) -> Result<StepReport> {
+        let (unet, scheduler, device) = (&self.unet, &self.scheduler, &self.device);
+        let (vae, n_timesteps, drop) = (&self.vae, self.n_train_timesteps, self.settings.drop_probability);
+        self.trainer.step(pairs.n_rows(), |rows, noise| {
+            let batch = DiffusionBatch::read(pairs, rows, vae, &noise.of("latents"), device)?;
+            let draw = DiffusionDraw::new(batch.latents.dims(), n_timesteps, drop, noise, device)?;
+            diffusion_loss(unet, scheduler, &batch, &draw)
+        })
     }
 }
 

@@ -27,7 +27,7 @@ pub use encoded::{EncodedRows, EncodedTable};
 pub use learning_rate::{Decay, LearningRate};
 pub use settings::{DiffusionSettings, TrainSettings};
 pub use state::{Progress, ResumePoint};
-pub use trainer::{StepReport, Trainer, config_digest};
+pub use trainer::{StepReport, Trainer, Training, config_digest};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor, Var};
 use serde::Serialize;
 
 use super::order::batch_rows;
-use super::{Accumulator, AdamW, Ema, Gradients, Progress, ResumePoint, TrainSettings, clip_grad_norm};
+use super::{Accumulator, AdamW, Ema, EncodedTable, Gradients, Progress, ResumePoint, TrainSettings, clip_grad_norm};
 use crate::error::{EngineError, Result};
 use crate::noise::Noise;
 use crate::weights::Weights;
@@ -20,6 +20,21 @@ pub struct Trainer {
     noise: Noise,
     config_digest: String,
     n_done: u64,
+}
+
+/// A training of a model, on rows that were encoded for it.
+pub trait Training {
+    /// How far it is, and what is saved of it.
+    fn trainer(&self) -> &Trainer;
+
+    /// As [`trainer`](Self::trainer), to go on from what was saved.
+    fn trainer_mut(&mut self) -> &mut Trainer;
+
+    /// Does the next step.
+    ///
+    /// # Errors
+    /// When a row is damaged, the loss is not a number, or of the tensors.
+    fn step(&mut self, table: &EncodedTable) -> Result<StepReport>;
 }
 
 /// What a step came to.

@@ -1,16 +1,15 @@
 //! Pairs as the models see them: encoded before the training begins, once.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use cafe_engine::cafe::{Family, ImageEncoders, Role};
+use cafe_engine::EngineError;
 use cafe_engine::picture::on_white;
-use cafe_engine::train::{DiffusionBatch, EncodedRows, EncodedTable};
-use cafe_engine::vae::AutoencoderKl;
+use cafe_engine::train::{EncodedRows, EncodedTable};
 use cafe_engine::weights::Weights;
-use cafe_engine::{DType, Device};
 use cafe_pipeline::digest::Hasher;
 use cafe_pipeline::stage::Cancel;
 use cafe_stages::training_pairs::TrainingPairs;
+use image::RgbImage;
 
 use crate::failure::Failure;
 use crate::progress::steps;
@@ -18,39 +17,57 @@ use crate::progress::steps;
 /// Pictures that are in the models at once: a shard of 64 would need gigabytes at 512 px.
 const BATCH_ROWS: usize = 4;
 
-/// Encodes what is not in `folder` yet; `None` when a stop was asked for.
-pub(super) fn encode(
-    pairs: &TrainingPairs,
-    family: &Family,
-    size_px: (u32, u32),
+/// What is encoded.
+pub(super) struct Encoding<'a> {
+    pub(super) pairs: &'a TrainingPairs,
+    /// Which of the pairs, in order.
+    pub(super) rows: &'a [usize],
+    /// Height and width of what the VAE sees, where one is among the models.
+    pub(super) size_px: Option<(u32, u32)>,
+}
+
+/// Models that see references and targets.
+pub(super) trait Pictures {
+    fn encode(&self, references: &[RgbImage], targets: &[RgbImage]) -> Result<EncodedRows, Failure>;
+}
+
+/// Encodes what is not in `folder` yet by the models in `models`, which are loaded if there is anything to do; `None` when a stop
+/// was asked for.
+pub(super) fn encode<P: Pictures>(
+    encoding: &Encoding<'_>,
+    models: &[PathBuf],
     folder: &Path,
     cancel: &Cancel,
+    load: impl FnOnce() -> Result<P, Failure>,
 ) -> Result<Option<EncodedTable>, Failure> {
-    let device = Device::Cpu;
-    let fingerprint = fingerprint(pairs, family, size_px)?;
-    let mut encoded = EncodedTable::open(folder, pairs.n_rows(), &fingerprint)?;
+    let fingerprint = fingerprint(encoding, models)?;
+    let mut encoded = EncodedTable::open(folder, encoding.rows.len(), &fingerprint)?;
     let missing = encoded.missing();
     if missing.is_empty() {
         return Ok(Some(encoded));
     }
-    let encoders = ImageEncoders::load(family, &device)?;
-    let vae = AutoencoderKl::load(&family.folder(Role::TextToImage).join("vae"), DType::F32, &device)?;
+    let models = load()?;
     let n_rows: usize = missing.iter().map(|(_, n_rows)| n_rows).sum();
     let shown = steps("encode pairs");
     let mut n_done = 0;
     for (offset, n_rows_here) in missing {
         let mut parts = Vec::new();
-        for start in (offset..offset + n_rows_here).step_by(BATCH_ROWS) {
+        let rows = encoding.rows.get(offset..offset + n_rows_here).unwrap_or_default();
+        for rows in rows.chunks(BATCH_ROWS) {
             if cancel.is_cancelled() {
                 return Ok(None);
             }
-            let n = BATCH_ROWS.min(offset + n_rows_here - start);
-            let read =
-                pairs.read(start, n).map_err(|error| Failure::usage(error.to_string(), "mend or remove the row"))?;
-            let references: Vec<_> = read.iter().map(|pair| on_white(&pair.reference)).collect();
-            let targets: Vec<_> = read.iter().map(|pair| on_white(&pair.target)).collect();
-            parts.push(DiffusionBatch::encode(&encoders, &vae, (&references, &targets), size_px, &device)?);
-            n_done += n;
+            let (mut references, mut targets) = (Vec::new(), Vec::new());
+            // Neighbours are read together.
+            for run in rows.chunk_by(|row, next| row + 1 == *next) {
+                let read = encoding.pairs.read(run.first().copied().unwrap_or_default(), run.len());
+                for pair in read.map_err(|error| Failure::usage(error.to_string(), "mend or remove the row"))? {
+                    references.push(on_white(&pair.reference));
+                    targets.push(on_white(&pair.target));
+                }
+            }
+            parts.push(models.encode(&references, &targets)?);
+            n_done += rows.len();
             shown.at(n_done, n_rows);
         }
         encoded.write(offset, &EncodedRows::concat(&parts)?)?;
@@ -59,24 +76,20 @@ pub(super) fn encode(
 }
 
 /// Of all that decides what the encoded rows are.
-fn fingerprint(pairs: &TrainingPairs, family: &Family, (height, width): (u32, u32)) -> Result<String, Failure> {
-    let read = pairs.fingerprint().map_err(|error| Failure::usage(error.to_string(), "name other pairs"))?;
-    let mut hasher = Hasher::new("encoded-pairs/v1").text("pairs", &read);
-    for folder in [
-        family.folder(Role::ClipCondition),
-        family.folder(Role::DinoCondition),
-        family.folder(Role::TextToImage).join("vae"),
-    ] {
-        hasher = hasher.text(
-            "weights",
-            &Weights::open(&folder)
-                .map_err(cafe_engine::EngineError::from)?
-                .digest()
-                .map_err(cafe_engine::EngineError::from)?,
-        );
+fn fingerprint(encoding: &Encoding<'_>, models: &[PathBuf]) -> Result<String, Failure> {
+    let read = encoding.pairs.fingerprint();
+    let read = read.map_err(|error| Failure::usage(error.to_string(), "name other pairs"))?;
+    let mut hasher = Hasher::new("encoded-pairs/v2").text("pairs", &read);
+    for row in encoding.rows {
+        hasher = hasher.number("row", *row as u64);
+    }
+    for folder in models {
+        let weights = Weights::open(folder).map_err(EngineError::from)?;
+        hasher = hasher.text("weights", &weights.digest().map_err(EngineError::from)?);
         for name in ["config.json", "preprocessor_config.json"] {
             hasher = hasher.bytes(name, &std::fs::read(folder.join(name)).unwrap_or_default());
         }
     }
+    let (height, width) = encoding.size_px.unwrap_or_default();
     Ok(hasher.number("height", height.into()).number("width", width.into()).row_id())
 }

@@ -42,7 +42,7 @@ pub(super) fn parts(
     let encoders = ImageEncoders::load(family, &Device::Cpu)?;
     let (clip_dim, dino_dim) = encoders.widths();
     let cafe = CafeConfig { clip_dim, dino_dim, n_clip_tokens: args.clip_tokens as usize };
-    let draws = Noise::new(args.seed).of("initial weights");
+    let draws = Noise::new(args.train.seed).of("initial weights");
     let projections = match args.init {
         Initialiser::Orthogonal => Projections::orthogonal(&config, &cafe, 1.0, &draws)?,
         Initialiser::Ridge => fitted(family, &encoders, pairs)?,

@@ -3,7 +3,9 @@
 mod diffusion;
 mod encode;
 mod initial;
+mod mllm;
 mod record;
+mod run_loop;
 
 use cafe_pipeline::stage::Cancel;
 
@@ -12,10 +14,14 @@ use crate::cli::TrainCommand;
 use crate::failure::Failure;
 use crate::signals;
 
+/// Interrupted by a signal; the same command goes on.
+const INTERRUPTED: u8 = 130;
+
 pub(super) async fn run(command: TrainCommand) -> Result<u8, Failure> {
     let cancel = Cancel::default();
     signals::watch(cancel.clone())?;
     match command {
         TrainCommand::Diffusion(args) => blocking(move || diffusion::run(&args, &cancel)).await,
+        TrainCommand::Mllm(args) => blocking(move || mllm::run(&args, &cancel)).await,
     }
 }

@@ -1,0 +1,106 @@
+//! What every training does, whatever is trained: step after step, saved now and then, stopped by a signal.
+
+use std::path::Path;
+
+use cafe_engine::EngineError;
+use cafe_engine::train::{Decay, EncodedTable, LearningRate, TrainSettings, Training};
+use cafe_engine::weights::{Metadata, Weights};
+use cafe_pipeline::stage::Cancel;
+use cafe_stages::training_pairs::TrainingPairs;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::record::{LossCurve, output};
+use crate::cli::{self, TrainArgs};
+use crate::failure::Failure;
+use crate::progress::steps;
+
+/// Opens the pairs, and makes the folder of the training.
+pub(super) fn open(args: &TrainArgs) -> Result<TrainingPairs, Failure> {
+    std::fs::create_dir_all(&args.output).map_err(|error| output(&args.output, &error))?;
+    TrainingPairs::open(&args.pairs)
+        .map_err(|error| Failure::usage(error.to_string(), "name a release, or a Parquet file of pairs"))
+}
+
+pub(super) fn settings(args: &TrainArgs) -> TrainSettings {
+    TrainSettings {
+        n_steps: args.steps.into(),
+        batch_size: args.batch_size as usize,
+        n_accumulate: args.accumulate as usize,
+        learning_rate: LearningRate {
+            base: args.learning_rate,
+            warm_up_steps: args.warm_up.into(),
+            decay: match args.decay {
+                cli::Decay::Constant => Decay::Constant,
+                cli::Decay::Cosine => Decay::Cosine,
+            },
+            total_steps: args.steps.into(),
+        },
+        weight_decay: args.weight_decay,
+        max_gradient_norm: args.max_gradient_norm,
+        ema_decay: args.ema,
+        seed: args.seed,
+    }
+}
+
+/// All that decides the result, as far as every training has it.
+pub(super) fn record(
+    settings: &impl Serialize,
+    pairs: &TrainingPairs,
+    start: &Weights,
+) -> Result<Map<String, Value>, Failure> {
+    let mut record = Map::new();
+    let settings = serde_json::to_value(settings).map_err(|error| Failure::Internal(error.to_string()))?;
+    if let Value::Object(settings) = settings {
+        record.extend(settings);
+    }
+    let read = pairs.fingerprint().map_err(|error| Failure::usage(error.to_string(), "name other pairs"))?;
+    record.insert("pairs".to_owned(), json!(read));
+    record.insert("n_pairs".to_owned(), json!(pairs.n_rows()));
+    let from = start.file().file_name().map(|name| name.to_string_lossy().into_owned());
+    let digest = start.digest().map_err(EngineError::from)?;
+    record.insert("weights".to_owned(), json!({ "file": from, "digest": digest }));
+    Ok(record)
+}
+
+/// Trains on `table` until all steps are done: true. False when a stop was asked for; what is needed to go on is saved.
+pub(super) fn train(
+    training: &mut impl Training,
+    table: &EncodedTable,
+    args: &TrainArgs,
+    cancel: &Cancel,
+) -> Result<bool, Failure> {
+    let resume = args.output.join("resume");
+    training.trainer_mut().restore(&resume)?;
+    let mut curve = LossCurve::open(&args.output, training.trainer().n_done())?;
+    let shown = steps("train");
+    while !training.trainer().is_done() {
+        if cancel.is_cancelled() {
+            training.trainer().save(&resume)?;
+            return Ok(false);
+        }
+        let report = training.step(table)?;
+        curve.add(&report)?;
+        shown.at(usize::try_from(report.step).unwrap_or(usize::MAX), args.steps as usize);
+        shown.say(format!("train, loss {:.4}", report.loss));
+        if report.step % u64::from(args.save_every) == 0 || training.trainer().is_done() {
+            training.trainer().save(&resume)?;
+        }
+    }
+    Ok(true)
+}
+
+/// What the weights say of who made them.
+pub(super) fn facts(args: &TrainArgs) -> Metadata {
+    Metadata::from([
+        ("writer".to_owned(), format!("cafe-data {}", env!("CARGO_PKG_VERSION"))),
+        ("seed".to_owned(), args.seed.to_string()),
+    ])
+}
+
+/// stdout is data: where the weights are.
+pub(super) fn say(folder: &Path) -> Result<(), Failure> {
+    use std::io::Write;
+    writeln!(std::io::stdout().lock(), "{}", folder.display())?;
+    Ok(())
+}
