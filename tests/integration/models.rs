@@ -2,14 +2,14 @@
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
 use cafe_pipeline::frame;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use polars::prelude::*;
 
 use crate::support::program::Project;
+use crate::support::training::killed_at_work;
 
 fn family() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/goldens/family")
@@ -204,22 +204,6 @@ fn train<'a>(output: &'a str, family: &'a Path) -> Vec<&'a str> {
 
 fn weights(project: &Project, output: &str) -> Vec<u8> {
     std::fs::read(project.path(output).join("cafe_unet/diffusion_pytorch_model.safetensors")).unwrap()
-}
-
-/// Waits for the first resume points, and kills.
-fn killed_at_work(mut child: Child, resume: &Path, n_points: usize) -> bool {
-    let mut seen = std::collections::BTreeSet::new();
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(120) && child.try_wait().unwrap().is_none() {
-        if let Ok(entries) = std::fs::read_dir(resume) {
-            seen.extend(entries.filter_map(|entry| Some(entry.ok()?.file_name())));
-        }
-        if seen.len() >= n_points {
-            child.kill().unwrap();
-            break;
-        }
-    }
-    !child.wait().unwrap().success()
 }
 
 #[test]

@@ -4,3 +4,4 @@ pub(crate) mod forgetful;
 pub(crate) mod kinds;
 pub(crate) mod lab;
 pub(crate) mod program;
+pub(crate) mod training;
