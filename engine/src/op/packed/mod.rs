@@ -11,12 +11,11 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use pulp::Arch;
-use rayon::prelude::*;
 
 use self::kernel::{Brain, Format, Half, PANEL, Single, blocks, panel};
 use self::layout::{by_row, extend, packed, turned};
 use super::gemm::{Matrix, MatrixMut, gemm};
-use super::storage::numbers;
+use super::storage::{in_chunks, numbers};
 
 /// Inputs whose gradient one thread makes at a time.
 const INPUTS: usize = 96;
@@ -183,12 +182,11 @@ impl Packed {
     fn by_panel<F: Format>(&self, arch: Arch, x: &[f32], weights: &[F::Bits]) -> Vec<f32> {
         let n_rows = x.len() / self.n_in;
         let x = blocks(arch, x, self.n_in);
-        let mut out = vec![0.0; self.n_out.div_ceil(PANEL) * n_rows * PANEL];
-        if n_rows > 0 {
-            let panels = out.par_chunks_mut(n_rows * PANEL).zip(weights.par_chunks(self.n_in * PANEL));
-            panels.for_each(|(out, weights)| panel::<F>(arch, &x, self.n_in, weights, out));
-        }
-        out
+        let n_numbers = self.n_in * PANEL;
+        // Sums begin as zeros that were written: zeros of the system's are read first, and each page is then changed twice.
+        in_chunks(self.n_out.div_ceil(PANEL) * n_rows * PANEL, n_rows * PANEL, |index, out| {
+            panel::<F>(arch, &x, self.n_in, &weights[index * n_numbers..(index + 1) * n_numbers], out);
+        })
     }
 
     /// grad (rows, `n_out`)·W: (rows, `n_in`).
@@ -204,11 +202,10 @@ impl Packed {
         let Self { n_out, n_in, .. } = *self;
         let n_rows = grad.len() / n_out;
         let by_output = turned(grad, n_out); // (n_out, rows)
-        let mut by_input = vec![0.0; n_in * n_rows]; // (n_in, rows)
         if n_rows == 0 {
-            return by_input;
+            return Vec::new();
         }
-        by_input.par_chunks_mut(INPUTS * n_rows).enumerate().for_each(|(index, found)| {
+        let by_input = in_chunks(n_in * n_rows, INPUTS * n_rows, |index, found| {
             let (first_input, n_inputs) = (index * INPUTS, found.len() / n_rows);
             let mut wide = vec![0.0; n_inputs * PANELS * PANEL];
             for first in (0..n_out).step_by(PANELS * PANEL) {
@@ -225,7 +222,7 @@ impl Packed {
                 let grad = Matrix::rows(&by_output[first * n_rows..], n_outputs, n_rows);
                 gemm(MatrixMut::rows(found, n_inputs, n_rows), wide, grad, true, false);
             }
-        });
+        }); // (n_in, rows)
         turned(&by_input, n_rows)
     }
 
