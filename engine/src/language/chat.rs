@@ -99,6 +99,10 @@ impl ChatTokenizer {
         Ok(Self { inner, template, tokens, stop, folder: folder.to_owned() })
     }
 
+    pub(super) fn inner(&self) -> &Tokenizer {
+        &self.inner
+    }
+
     /// The tokens that end a reply, in order.
     #[must_use]
     pub fn stop_ids(&self) -> &[u32] {

@@ -10,7 +10,7 @@ use super::sequence::Sequence;
 use crate::Result;
 use crate::noise::Noise;
 
-/// Tokens of prompts that are read together: more gain nothing, and take memory.
+/// Once as many tokens of prompts are read together, no further prompt joins: more gain nothing, and take memory.
 const TOGETHER: usize = 2048;
 
 /// A reply to be written.
@@ -81,6 +81,41 @@ struct Row {
     logits: Vec<f32>,
 }
 
+/// What there is to be written, and who has a say in it: replies come and go, and only some are in the making at once.
+pub(super) trait Work {
+    /// The next request; requests are counted as they are asked for, from 0. None when there are no more.
+    fn next(&mut self) -> Option<Result<Request>>;
+
+    /// See [`Constrain`].
+    fn constrain(&mut self, index: usize, ids: &[u32], logits: &mut [f32]) -> Result<Next>;
+
+    /// Takes what was written.
+    fn done(&mut self, index: usize, reply: Reply);
+}
+
+/// All of some requests, all at once.
+struct All<'a, 'b> {
+    requests: std::vec::IntoIter<Request>,
+    constrain: &'a mut Constrain<'b>,
+    replies: Vec<Option<Reply>>,
+}
+
+impl Work for All<'_, '_> {
+    fn next(&mut self) -> Option<Result<Request>> {
+        self.requests.next().map(Ok)
+    }
+
+    fn constrain(&mut self, index: usize, ids: &[u32], logits: &mut [f32]) -> Result<Next> {
+        (self.constrain)(index, ids, logits)
+    }
+
+    fn done(&mut self, index: usize, reply: Reply) {
+        if let Some(place) = self.replies.get_mut(index) {
+            *place = Some(reply);
+        }
+    }
+}
+
 impl Llama {
     /// Writes a reply to each request, in their order. A reply does not depend on the others, to the bit.
     ///
@@ -95,15 +130,27 @@ impl Llama {
     /// # Errors
     /// As `generate`, and those of `constrain`.
     pub fn generate_constrained(&self, requests: Vec<Request>, constrain: &mut Constrain<'_>) -> Result<Vec<Reply>> {
-        for request in &requests {
-            request.sampling.check()?;
-        }
-        let mut replies: Vec<Option<Reply>> = requests.iter().map(|_| None).collect();
-        let mut rows = self.read_prompts(requests)?;
-        while !rows.is_empty() {
+        let replies = requests.iter().map(|_| None).collect();
+        let mut work = All { requests: requests.into_iter(), constrain, replies };
+        self.generate_all(&mut work, usize::MAX)?;
+        Ok(work.replies.into_iter().flatten().collect())
+    }
+
+    /// Does all `work`, `at_once` replies of it at a time: when one ends, the next is begun.
+    ///
+    /// # Errors
+    /// As `generate`, and those of `work`.
+    pub(super) fn generate_all(&self, work: &mut dyn Work, at_once: usize) -> Result<()> {
+        let mut rows: Vec<Row> = Vec::new();
+        let mut n_begun = 0;
+        loop {
+            self.begin(work, at_once, &mut n_begun, &mut rows)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
             let mut verdicts = Vec::with_capacity(rows.len());
             for row in &mut rows {
-                verdicts.push(constrain(row.index, &row.ids, &mut row.logits)?);
+                verdicts.push(work.constrain(row.index, &row.ids, &mut row.logits)?);
             }
             let ends: Vec<Option<Finish>> =
                 rows.par_iter_mut().zip(verdicts).map(|(row, next)| self.choose(row, next)).collect();
@@ -113,35 +160,35 @@ impl Llama {
                     None => going.push(row),
                     Some(finish) => {
                         let (index, reply) = row.reply(finish);
-                        if let Some(place) = replies.get_mut(index) {
-                            *place = Some(reply);
-                        }
+                        work.done(index, reply);
                     }
                 }
             }
             rows = going;
             self.read_newest(&mut rows)?;
         }
-        Ok(replies.into_iter().flatten().collect())
     }
 
-    fn read_prompts(&self, requests: Vec<Request>) -> Result<Vec<Row>> {
-        let mut rows: Vec<Row> = Vec::with_capacity(requests.len());
-        let mut rest = requests.into_iter().enumerate().peekable();
-        while rest.peek().is_some() {
+    /// Reads prompts until there are `at_once` rows.
+    fn begin(&self, work: &mut dyn Work, at_once: usize, n_begun: &mut usize, rows: &mut Vec<Row>) -> Result<()> {
+        loop {
             let first = rows.len();
+            let mut prompts: Vec<Tensor> = Vec::new();
             let mut n_tokens = 0;
-            while let Some((index, request)) = rest.next_if(|(_, request)| {
-                let n = request.prompt.dims().first().copied().unwrap_or(0);
-                n_tokens == 0 || n_tokens + n <= TOGETHER
-            }) {
+            while rows.len() < at_once && n_tokens < TOGETHER {
+                let Some(request) = work.next() else { break };
+                let request = request?;
+                request.sampling.check()?;
                 n_tokens += request.prompt.dims().first().copied().unwrap_or(0).max(1);
-                rows.push(Row { index, request, ids: Vec::new(), logits: Vec::new() });
+                prompts.push(request.prompt.clone());
+                rows.push(Row { index: *n_begun, request, ids: Vec::new(), logits: Vec::new() });
+                *n_begun += 1;
             }
-            let prompts: Vec<Tensor> = rows.iter().skip(first).map(|row| row.request.prompt.clone()).collect();
+            if prompts.is_empty() {
+                return Ok(());
+            }
             self.read(rows.get_mut(first..).unwrap_or_default(), &prompts)?;
         }
-        Ok(rows)
     }
 
     fn read_newest(&self, rows: &mut [Row]) -> Result<()> {
