@@ -4,6 +4,7 @@
 //!   through it.
 //! - [`Llama::extend`] goes on from the keys and values that a [`Sequence`] keeps, several sequences at once.
 //! - [`Llama::generate`] writes replies to many prompts at once, each as if it were alone.
+//! - [`Writer`] has it write JSON that follows a schema.
 
 mod block;
 mod chat;
@@ -16,6 +17,7 @@ mod llama;
 mod oracle_tests;
 mod sample;
 mod sequence;
+mod structured;
 mod template;
 
 pub use chat::ChatTokenizer;
@@ -24,4 +26,5 @@ pub use generate::{Constrain, Finish, Next, Reply, Request};
 pub use llama::Llama;
 pub use sample::Sampling;
 pub use sequence::Sequence;
+pub use structured::{Outcome, Prompt, Writer, Written};
 pub use template::Message;

@@ -6,8 +6,22 @@ use crate::{EngineError, Result};
 
 /// Keys that say something about values.
 const KEYS: [&str; 16] = [
-    "type", "enum", "const", "anyOf", "properties", "required", "additionalProperties", "items", "minItems", "maxItems",
-    "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum",
+    "type",
+    "enum",
+    "const",
+    "anyOf",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "minItems",
+    "maxItems",
+    "minLength",
+    "maxLength",
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
 ];
 /// Keys that change nothing.
 const NOTES: [&str; 7] = ["$schema", "$id", "$comment", "title", "description", "default", "examples"];
@@ -89,16 +103,21 @@ impl Place {
     /// A key's value, settled.
     fn key(&self, key: &str, value: &Value) -> Result<Value> {
         let wrong = |wanted: &str| self.refused(format!("key `{key}` must be {wanted}"));
+        let is_literal = matches!(key, "enum" | "const");
+        let mut names = value.as_object().filter(|_| key == "properties").into_iter().flat_map(Map::keys);
+        if is_literal && !is_writable(value) || names.any(|name| !is_writable_text(name)) {
+            return self.refused(format!("key `{key}` has a control character that JSON has no letter for"));
+        }
         match (key, value) {
             ("properties", Value::Object(properties)) => {
-                let settled = |(name, schema): (&String, &Value)| {
-                    Ok((name.clone(), self.inside(&[key, name]).settled(schema)?))
-                };
+                let settled =
+                    |(name, schema): (&String, &Value)| Ok((name.clone(), self.inside(&[key, name]).settled(schema)?));
                 Ok(Value::Object(properties.iter().map(settled).collect::<Result<_>>()?))
             }
             ("items", schema) => self.inside(&[key]).settled(schema),
             ("anyOf", Value::Array(schemas)) if !schemas.is_empty() => {
-                let settled = |(index, schema): (usize, &Value)| self.inside(&[key, &index.to_string()]).settled(schema);
+                let settled =
+                    |(index, schema): (usize, &Value)| self.inside(&[key, &index.to_string()]).settled(schema);
                 Ok(Value::Array(schemas.iter().enumerate().map(settled).collect::<Result<_>>()?))
             }
             ("anyOf", _) => wrong("schemas, one at least"),
@@ -142,6 +161,20 @@ impl Place {
     }
 }
 
+/// Whether a text can be written without `\u`.
+fn is_writable_text(text: &str) -> bool {
+    text.chars().all(|letter| !letter.is_ascii_control() || "\n\r\t\u{8}\u{c}".contains(letter))
+}
+
+fn is_writable(value: &Value) -> bool {
+    match value {
+        Value::String(text) => is_writable_text(text),
+        Value::Array(values) => values.iter().all(is_writable),
+        Value::Object(values) => values.iter().all(|(name, value)| is_writable_text(name) && is_writable(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,7 +201,8 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_said_with_its_place() {
         let message = refused(json!({"type": "object", "properties": {"a/b": {"type": "string", "pattern": "x"}}}));
-        let expected = "the JSON schema, at `/properties/a~1b`: key `pattern` is not supported; supported are type, enum";
+        let expected =
+            "the JSON schema, at `/properties/a~1b`: key `pattern` is not supported; supported are type, enum";
         assert!(message.starts_with(expected), "{message}");
         assert_eq!(refused(json!({})), "the JSON schema, at `/`: key `type` is missing: replies may not be anything");
         assert!(refused(json!(true)).ends_with("at `/`: not an object"));
@@ -185,12 +219,15 @@ mod tests {
             (json!({"type": "object", "additionalProperties": true}), "`additionalProperties` must be false"),
             (json!({"type": "object", "required": ["x"]}), "`required` has `x`"),
             (json!({"type": "object", "required": "x"}), "`required` must be names"),
+            (json!({"enum": [["a\u{7}"]]}), "`enum` has a control character"),
+            (json!({"type": "object", "properties": {"\u{7f}": {"type": "null"}}}), "`properties` has a control"),
             (json!({"enum": []}), "`enum` must be values"),
             (json!({"anyOf": []}), "`anyOf` must be schemas"),
             (json!({"anyOf": [{"type": "null"}], "type": "null"}), "`anyOf` must stand alone"),
             (json!({"anyOf": [{"$ref": "http://x"}]}), "at `/anyOf/0`: key `$ref` is not supported"),
         ] {
-            assert!(refused(schema.clone()).contains(key), "{schema}: {}", refused(schema));
+            let message = refused(schema);
+            assert!(message.contains(key), "{message}");
         }
         let nested = |n| (0..n).fold(json!({"type": "null"}), |schema, _| json!({"type": "array", "items": schema}));
         assert!(settled(&nested(32)).is_ok());

@@ -1,8 +1,8 @@
 //! The bytes that tokens stand for.
 
+use llguidance::toktrie::TokTrie;
 use tokenizers::Tokenizer;
 use tokenizers::decoders::DecoderWrapper;
-use toktrie::TokTrie;
 
 use crate::{EngineError, Result};
 
@@ -98,7 +98,10 @@ mod tests {
         let mut found: Vec<u8> = ByteLevel::alphabet().into_iter().map(|letter| byte_of(letter).unwrap()).collect();
         found.sort_unstable();
         assert_eq!(found, (0..=255).collect::<Vec<u8>>());
-        assert_eq!((byte_of('Ġ'), byte_of('Ċ'), byte_of('a'), byte_of('é')), (Some(32), Some(10), Some(97), Some(0xE9)));
+        assert_eq!(
+            (byte_of('Ġ'), byte_of('Ċ'), byte_of('a'), byte_of('é')),
+            (Some(32), Some(10), Some(97), Some(0xE9))
+        );
         assert_eq!((byte_of(' '), byte_of('▁'), byte_of('\u{AD}')), (None, None, None));
     }
 
