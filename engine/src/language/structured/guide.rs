@@ -14,8 +14,10 @@ use super::vocabulary::token_bytes;
 use crate::language::ChatTokenizer;
 use crate::{EngineError, Result};
 
-/// What llguidance has room for.
+/// What llguidance has room for: it panics beyond.
 const MOST_TOKENS: usize = (1 << 24) - 2;
+/// The same for the bytes of all tokens, of which each is a node of its trie at most.
+const MOST_BYTES: usize = (1 << 22) - 2;
 
 /// A schema for a vocabulary.
 #[derive(Clone)]
@@ -49,6 +51,10 @@ impl Guide {
             return Err(EngineError::argument(format!("a vocabulary of {n_tokens} tokens: {MOST_TOKENS} at most")));
         }
         let vocabulary = token_bytes(tokenizer.inner(), n_tokens, &stop)?;
+        let n_bytes: usize = vocabulary.iter().map(Vec::len).sum();
+        if n_bytes > MOST_BYTES {
+            return Err(EngineError::argument(format!("a vocabulary of {n_bytes} bytes: {MOST_BYTES} at most")));
+        }
         // Special tokens are told by a byte that no text has; without a name they are never asked for.
         let trie = TokTrie::from(&TokRxInfo::new(n_tokens as u32, *first), &vocabulary).with_eos_tokens(&stop);
         let tokens: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
