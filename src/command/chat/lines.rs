@@ -47,7 +47,7 @@ impl Lines {
     }
 
     fn typed(&mut self) -> std::io::Result<Option<String>> {
-        let line = Input::<String>::new().with_prompt(">").allow_empty(true).history_with(&mut self.history);
+        let line = Input::<String>::new().with_prompt("you").allow_empty(true).history_with(&mut self.history);
         match line.interact_text() {
             Ok(text) => Ok(Some(text)),
             Err(dialoguer::Error::IO(error)) if error.kind() == std::io::ErrorKind::Interrupted => Ok(None),

@@ -34,6 +34,7 @@ pub(super) fn run(args: &ChatArgs) -> Result<u8, Failure> {
     if !args.say.is_empty() {
         return Ok(0);
     }
+    show::begin(&args.image);
     let mut lines = Lines::new();
     while let Some(line) = lines.next()? {
         // A person may try again.
@@ -99,7 +100,7 @@ impl Chat<'_> {
             alpha: self.like.as_ref().filter(|_| drawn).map(|like| like.alpha),
         };
         let round = history.add(round, image.as_ref())?;
-        show::round(round, image)
+        show::round(round, &args.output, image)
     }
 
     /// G(E(x), H(s)), or between H(s) and F(w).

@@ -1,6 +1,7 @@
 //! What a round looks like: text and image for a person at a terminal, a line of JSON for a program.
 
 use std::io::{IsTerminal, Write, stdout};
+use std::path::Path;
 
 use image::{DynamicImage, RgbImage};
 
@@ -11,7 +12,7 @@ use crate::failure::Failure;
 const COLUMNS: u32 = 48;
 
 /// A round that was just made.
-pub(super) fn round(round: &Round, image: Option<RgbImage>) -> Result<(), Failure> {
+pub(super) fn round(round: &Round, folder: &Path, image: Option<RgbImage>) -> Result<(), Failure> {
     if !stdout().is_terminal() {
         let line = serde_json::to_string(round).map_err(|error| Failure::Internal(error.to_string()))?;
         writeln!(stdout().lock(), "{line}")?;
@@ -22,7 +23,7 @@ pub(super) fn round(round: &Round, image: Option<RgbImage>) -> Result<(), Failur
         let config = viuer::Config { absolute_offset: false, width: Some(COLUMNS), ..viuer::Config::default() };
         // A terminal that cannot show it has its name all the same.
         let _ = viuer::print(&DynamicImage::from(image), &config);
-        writeln!(stdout().lock(), "{}", name.display())?;
+        writeln!(stdout().lock(), "{}", folder.join(name).display())?;
     }
     Ok(())
 }
@@ -30,13 +31,20 @@ pub(super) fn round(round: &Round, image: Option<RgbImage>) -> Result<(), Failur
 /// A round of an earlier session, for a person.
 pub(super) fn past(round: &Round) {
     if stdout().is_terminal() {
-        let _ = writeln!(stdout().lock(), "> {}\n{}", printable(&round.user), printable(&round.assistant));
+        let _ = writeln!(stdout().lock(), "you: {}\n{}", printable(&round.user), printable(&round.assistant));
     }
 }
 
 /// Without what a terminal would obey: a language model may write anything.
 fn printable(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control() || *letter == '\n').collect()
+}
+
+/// How to begin, for a person.
+pub(super) fn begin(image: &Path) {
+    if stdout().is_terminal() {
+        eprintln!("Say what is to become of {}. /help lists what else can be done, /quit ends.", image.display());
+    }
 }
 
 /// Which commands there are.
