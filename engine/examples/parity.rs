@@ -12,6 +12,7 @@ use cafe_engine::encoder::clip::{ClipImage, ClipText};
 use cafe_engine::encoder::dino::Dino;
 use cafe_engine::encoder::dinov2::Dinov2;
 use cafe_engine::encoder::text::TextEncoder;
+use cafe_engine::language::Llama;
 use cafe_engine::{Device, Tensor, op};
 
 /// How often each is timed; the fastest counts.
@@ -49,6 +50,11 @@ fn run(model: &str, folder: &Path) -> Result<()> {
         "text-sd2" => {
             let encoder = TextEncoder::load(folder, &device)?;
             report(model, "text", &cases, &torch, || Ok(encoder.forward(ids()?)?))
+        }
+        "llama2-7b" | "llama2-13b" | "llama2-70b" => {
+            let llama = Llama::load(folder, &device)?;
+            let embeddings = llama.embed(&ids()?.flatten_all()?.to_vec1::<u32>()?)?.unsqueeze(0)?; // (1, T, C)
+            report(model, "logits", &cases, &torch, || Ok(llama.logits(&llama.forward(&embeddings, None)?)?))
         }
         _ => {
             let image = ClipImage::load(folder, &device)?;

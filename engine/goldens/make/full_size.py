@@ -21,6 +21,8 @@ from transformers import (
     CLIPTextModel,
     Dinov2Config,
     Dinov2Model,
+    LlamaConfig,
+    LlamaForCausalLM,
     ViTConfig,
     ViTModel,
 )
@@ -78,11 +80,25 @@ def text_sd2():
     return model, {"ids": tokens(2)}, {"text": lambda case: model(case["ids"]).last_hidden_state}
 
 
+def llama(hidden: int, inner: int, heads: int, kv_heads: int, layers: int):
+    """Llama-2's widths and heads, few of its layers and a short vocabulary: a layer of 70B alone has 855 million weights."""
+    config = LlamaConfig(
+        vocab_size=1000, hidden_size=hidden, intermediate_size=inner, num_hidden_layers=layers, num_attention_heads=heads,
+        num_key_value_heads=kv_heads, max_position_embeddings=4096, rms_norm_eps=1e-5,
+    )
+    model = randomize(LlamaForCausalLM(config))
+    ids = torch.randint(0, 1000, (1, 48), generator=generator(3))
+    return model, {"ids": ids}, {"logits": lambda case: model(case["ids"]).logits}
+
+
 MODELS = {
     "clip-b32": clip_b32,
     "clip-l14-336": clip_l14_336,
     "dino-s16": dino_s16,
     "dinov2-giant": dinov2_giant,
+    "llama2-7b": lambda: llama(4096, 11008, 32, 32, 2),
+    "llama2-13b": lambda: llama(5120, 13824, 40, 40, 2),
+    "llama2-70b": lambda: llama(8192, 28672, 64, 8, 1),
     "text-sd2": text_sd2,
 }
 
