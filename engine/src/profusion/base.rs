@@ -4,7 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
+use candle_core::Device;
+
+use super::config::PromptNetConfig;
 use super::engine::ProFusionEngine;
+use super::text::SubjectText;
+use crate::encoder::text::TextEncoder;
+use crate::encoder::tokenizer::TextTokenizer;
 use crate::error::{EngineError, Result};
 use crate::weights::Weights;
 
@@ -25,6 +31,26 @@ impl ProFusionFolders {
     pub fn in_folder(folder: &Path) -> Self {
         Self { base: folder.into(), promptnet: folder.join("promptnet"), image_encoder: folder.join("image_encoder") }
     }
+
+    /// Checks that what PromptNet's config says of another part is what that part has: key, its value, part, what that has.
+    pub(super) fn must_be(&self, pairs: &[(&str, usize, &str, usize)]) -> Result<()> {
+        match pairs.iter().find(|(_, wanted, _, made)| wanted != made) {
+            None => Ok(()),
+            Some((key, wanted, part, made)) => {
+                let message = format!("{key} is {wanted}, and {part} {made}: they are not of one model");
+                Err(EngineError::config(self.promptnet.join("config.json"), message))
+            }
+        }
+    }
+}
+
+/// The base model's text encoder, with a slot for the S* of a PromptNet of `config`.
+pub(super) fn load_text(folders: &ProFusionFolders, config: &PromptNetConfig, device: &Device) -> Result<SubjectText> {
+    let encoder = TextEncoder::load(&folders.base.join("text_encoder"), device)?;
+    let width = encoder.config().hidden_size;
+    folders.must_be(&[("prompt_channel", config.prompt_channel, "the text encoder takes", width)])?;
+    let tokenizer = TextTokenizer::load(&folders.base.join("tokenizer"))?;
+    SubjectText::new(tokenizer, encoder, config.text_states.into(), device)
 }
 
 impl ProFusionEngine {
@@ -41,7 +67,7 @@ impl ProFusionEngine {
             ("text_encoder".to_owned(), Weights::open(&base.join("text_encoder"))?.digest()?),
             ("vae".to_owned(), Weights::open(&base.join("vae"))?.digest()?),
             ("image_encoder".to_owned(), Weights::open(&self.folders.image_encoder)?.digest()?),
-            ("processor".to_owned(), format!("{:?}", self.processor)),
+            ("processor".to_owned(), format!("{:?}", self.encoder.processor)),
             ("noise".to_owned(), format!("{:?}", self.noise)),
         ]);
         for (name, path) in [

@@ -137,6 +137,14 @@ impl PromptNetConfig {
         (1..=n_blocks).map(|halvings| self.downsample() >> halvings.min(n_blocks.saturating_sub(1))).collect()
     }
 
+    /// What must be equal in it and in the base model's `unet`: key, its value, part, what that has.
+    pub(super) fn fits(&self, unet: &UNetConfig) -> [(&'static str, usize, &'static str, usize); 2] {
+        [
+            ("in_channels", self.unet.in_channels, "the UNet takes", unet.in_channels),
+            ("prompt_channel", self.prompt_channel, "the UNet takes", unet.cross_attention_dim),
+        ]
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         if self.unet.cafe.is_some() {
             return Err("`cafe` in a PromptNet: it is made of the base model's UNet".to_owned());

@@ -3,26 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use image::{DynamicImage, GrayImage, RgbImage};
 
-use super::base::ProFusionFolders;
+use super::base::{ProFusionFolders, load_text};
 use super::cache::{TuneCache, fingerprint};
 use super::config::PromptNetConfig;
+use super::encoder::SubjectEncoder;
 use super::fusion::{Drawn, Fusion, FusionTexts, Reference};
 use super::promptnet::PromptNet;
 use super::settings::FusionSettings;
 use super::text::{HOLDER, SubjectText};
 use super::tune::{MiniSet, OnTuneStep, TuneBase, TuneSettings, overlaid, tune};
 use crate::cafe::OnStep;
-use crate::encoder::clip::ClipImage;
-use crate::encoder::text::TextEncoder;
-use crate::encoder::tokenizer::TextTokenizer;
 use crate::error::{EngineError, Result};
 use crate::noise::{Noise, NoiseConfig, SamplerConfig};
-use crate::picture::{ImageProcessor, pixels};
 use crate::unet::{UNet, UNetConfig};
-use crate::vae::AutoencoderKl;
 use crate::weights::Weights;
 
 /// A subject that can be painted: its picture, and the models that were tuned to it.
@@ -55,9 +51,7 @@ pub struct ProFusionEngine {
     pub(super) promptnet: (PromptNetConfig, Weights),
     pub(super) unet: (UNetConfig, Weights),
     pub(super) text: SubjectText,
-    vae: AutoencoderKl,
-    image_encoder: ClipImage,
-    pub(super) processor: ImageProcessor,
+    pub(super) encoder: SubjectEncoder,
     pub(super) noise: NoiseConfig,
     /// Digests of all that a tuning depends on; made when first asked for.
     pub(super) digests: Mutex<Option<BTreeMap<String, String>>>,
@@ -71,35 +65,14 @@ impl ProFusionEngine {
     /// When one is missing, does not fit its config, or they do not fit each other.
     pub fn load(folders: &ProFusionFolders, device: &Device) -> Result<Self> {
         let base = &folders.base;
-        let path = folders.promptnet.join("config.json");
-        let config = PromptNetConfig::read(&path)?;
+        let config = PromptNetConfig::read(&folders.promptnet.join("config.json"))?;
         let unet = UNetConfig::read(&base.join("unet").join("config.json"))?;
-        let encoder = TextEncoder::load(&base.join("text_encoder"), device)?;
-        let tokenizer = TextTokenizer::load(&base.join("tokenizer"))?;
-        let vae = AutoencoderKl::load(&base.join("vae"), DType::F32, device)?;
-        let image_encoder = ClipImage::load(&folders.image_encoder, device)?;
-        let text_width = encoder.config().hidden_size;
-        for (key, wanted, part, made) in [
-            ("prompt_channel", config.prompt_channel, "the text encoder takes", text_width),
-            ("vision_dim", config.vision_dim(), "the image encoder makes", image_encoder.config().hidden_size),
-            ("in_channels", config.unet.in_channels, "the VAE makes", vae.config().latent_channels),
-            ("in_channels", config.unet.in_channels, "the UNet takes", unet.in_channels),
-            ("prompt_channel", config.prompt_channel, "the UNet takes", unet.cross_attention_dim),
-        ] {
-            if wanted != made {
-                let message = format!("{key} is {wanted}, and {part} {made}: they are not of one model");
-                return Err(EngineError::config(path, message));
-            }
-        }
-        let side = u32::try_from(image_encoder.image_size())
-            .map_err(|error| EngineError::argument(format!("images of {} px: {error}", image_encoder.image_size())))?;
+        folders.must_be(&config.fits(&unet))?;
         let engine = Self {
-            text: SubjectText::new(tokenizer, encoder, config.text_states.into(), device)?,
-            processor: ImageProcessor::load(&folders.image_encoder, ImageProcessor::clip(side))?,
+            text: load_text(folders, &config, device)?,
+            encoder: SubjectEncoder::load(folders, &config, device)?,
             promptnet: (config, Weights::open(&folders.promptnet)?),
             unet: (unet, Weights::open(&base.join("unet"))?),
-            vae,
-            image_encoder,
             noise: SamplerConfig::read(&base.join("scheduler").join("scheduler_config.json"))?.noise,
             digests: Mutex::default(),
             folders: folders.clone(),
@@ -122,28 +95,19 @@ impl ProFusionEngine {
         &self.noise
     }
 
-    /// Latents (mode, scaled) and vision tokens of a picture that counts with `scale` (s1_k; for the subject's own picture,
-    /// [`FusionSettings::subject_scale`] counts in its place).
-    ///
-    /// # Errors
-    /// When the picture is empty, or of the tensors.
-    pub fn reference(&self, image: &RgbImage, scale: f64) -> Result<Reference> {
-        let encoded = self.vae.encode(&pixels::from_image(image, self.size_px()?, &self.device)?)?;
-        let vision = self.processor.process_batch(std::slice::from_ref(image), &self.device)?;
-        Ok(Reference {
-            latents: self.vae.config().scale_latents(encoded.mode())?,
-            vision: self.image_encoder.last_hidden_state(&vision)?,
-            scale,
-        })
+    /// What its models see of pictures.
+    #[must_use]
+    pub fn encoder(&self) -> &SubjectEncoder {
+        &self.encoder
     }
 
     /// The subject of `image` without tuning; `noun` is what stands for it in the reference prompt: "person", "dog".
     ///
     /// # Errors
-    /// As of [`Self::reference`].
+    /// As of [`SubjectEncoder::reference`].
     pub fn untuned(&self, image: &RgbImage, noun: &str) -> Result<Subject> {
         let (promptnet, unet) = self.models(&BTreeMap::new())?;
-        let (reference, noun) = (self.reference(image, 1.0)?, noun.to_owned());
+        let (reference, noun) = (self.encoder.reference(image, 1.0)?, noun.to_owned());
         Ok(Subject { promptnet, unet, reference, noun, fingerprint: None, was_found: false })
     }
 
@@ -187,7 +151,7 @@ impl ProFusionEngine {
             }
         };
         let (promptnet, unet) = self.models(&tensors)?;
-        let (reference, noun) = (self.reference(image, 1.0)?, noun.to_owned());
+        let (reference, noun) = (self.encoder.reference(image, 1.0)?, noun.to_owned());
         Ok(Subject { promptnet, unet, reference, noun, fingerprint: Some(name), was_found })
     }
 
@@ -225,7 +189,7 @@ impl ProFusionEngine {
             None => (noise, 0),
             Some((image, t0)) => {
                 let first = fusion.first_step(*t0)?;
-                let source = self.reference(image, 1.0)?.latents;
+                let source = self.encoder.reference(image, 1.0)?.latents;
                 (fusion.noised(&Tensor::cat(&vec![&source; seeds.len()], 0)?, &noise, first)?, first)
             }
         };
@@ -235,12 +199,7 @@ impl ProFusionEngine {
             }
             Drawn::Step { step } => draw(&|noise| noise.of("step").at(step as u64), &shape),
         };
-        self.decode(&fusion.sample(&latents, first, &draw_at, on_step)?)
-    }
-
-    /// Pictures of latents (B, C, s, s), scaled.
-    fn decode(&self, latents: &Tensor) -> Result<Vec<RgbImage>> {
-        pixels::to_images(&self.vae.decode(&self.vae.config().unscale_latents(latents)?)?)
+        self.encoder.decode(&fusion.sample(&latents, first, &draw_at, on_step)?)
     }
 
     /// PromptNet and UNet with `tuned` tensors in place of theirs.
@@ -257,28 +216,22 @@ impl ProFusionEngine {
     }
 
     fn mini_set(&self, image: &RgbImage, mask: Option<&GrayImage>, settings: &TuneSettings) -> Result<MiniSet> {
-        let sized = |image: &RgbImage| -> Result<RgbImage> {
-            let mut images = pixels::to_images(&pixels::from_image(image, self.size_px()?, &self.device)?)?;
-            images.pop().ok_or_else(|| EngineError::argument("a batch of no pictures"))
-        };
         let mask = mask
-            .map(|mask| Ok::<_, EngineError>(DynamicImage::from(sized(&DynamicImage::from(mask.clone()).into_rgb8())?)))
+            .map(|mask| {
+                Ok::<_, EngineError>(DynamicImage::from(
+                    self.encoder.sized(&DynamicImage::from(mask.clone()).into_rgb8())?,
+                ))
+            })
             .transpose()?
             .map(DynamicImage::into_luma8);
         let noise = Noise::new(settings.seed).of("augment");
         let n = settings.n_augmentations;
-        let images = super::augment::mini_set(&sized(image)?, mask.as_ref(), n, &settings.augment, &noise)?;
-        let encoded = images.iter().map(|image| self.reference(image, 1.0)).collect::<Result<Vec<_>>>()?;
+        let images =
+            super::augment::mini_set(&self.encoder.sized(image)?, mask.as_ref(), n, &settings.augment, &noise)?;
+        let encoded = images.iter().map(|image| self.encoder.reference(image, 1.0)).collect::<Result<Vec<_>>>()?;
         let latents: Vec<&Tensor> = encoded.iter().map(|one| &one.latents).collect();
         let vision: Vec<&Tensor> = encoded.iter().map(|one| &one.vision).collect();
         Ok(MiniSet { latents: Tensor::cat(&latents, 0)?, vision: Tensor::cat(&vision, 0)? })
-    }
-
-    /// Height and width of pictures: one size, which PromptNet was made for.
-    fn size_px(&self) -> Result<(u32, u32)> {
-        let side = self.promptnet.0.latent_size().saturating_mul(self.vae.config().factor());
-        let side = u32::try_from(side).map_err(|error| EngineError::argument(format!("{side} px: {error}")))?;
-        Ok((side, side))
     }
 }
 

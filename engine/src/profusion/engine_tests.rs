@@ -26,7 +26,7 @@ fn pictures_are_encoded_and_latents_decoded_as_in_pytorch() {
     let golden = Golden::open("profusion");
     let engine = engine(&golden);
     for name in ["x", "y"] {
-        let reference = engine.reference(&picture(&golden, &format!("{name}.png")), 1.0).unwrap();
+        let reference = engine.encoder.reference(&picture(&golden, &format!("{name}.png")), 1.0).unwrap();
         for (what, found) in [("latents", &reference.latents), ("vision", &reference.vision)] {
             let error = relative_error(found, golden.case(&format!("{name}.{what}")));
             println!("{name}.{what}: {error:.1e}");
@@ -34,8 +34,8 @@ fn pictures_are_encoded_and_latents_decoded_as_in_pytorch() {
             assert!(error <= 0.02, "{name}.{what}: {error:e}");
         }
     }
-    let latents = engine.vae.config().unscale_latents(golden.case("fusion.latents")).unwrap();
-    golden.assert_close("fusion.pixels", &engine.vae.decode(&latents).unwrap());
+    let latents = engine.encoder.vae.config().unscale_latents(golden.case("fusion.latents")).unwrap();
+    golden.assert_close("fusion.pixels", &engine.encoder.vae.decode(&latents).unwrap());
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn from_a_picture_and_a_prompt_to_pictures() {
     let tuned = engine.tune(&image, None, "fox", &short(), Some(&cache), &on_step).unwrap();
     assert_eq!(losses.lock().unwrap().iter().map(|(step, _)| *step).collect::<Vec<_>>(), [1, 2, 3]);
     assert!(!tuned.was_found);
-    let further = [engine.reference(&picture(&golden, "y.png"), 2.0).unwrap()];
+    let further = [engine.encoder.reference(&picture(&golden, "y.png"), 2.0).unwrap()];
     let paint = |subject: &Subject, seeds: &[u64], settings: &ProFusionSettings| {
         engine.generate(subject, &further, PROMPT, seeds, settings, &|_, _| {}).unwrap()
     };
@@ -147,5 +147,5 @@ fn what_does_not_fit_is_refused_with_a_reason() {
     let error = ProFusionEngine::load(&folders, &Device::Cpu).err().unwrap().to_string();
     assert!(error.contains("vision_dim is 12, and the image encoder makes"), "{error}");
     assert_eq!(with_noun("Ä HOLDER, here", "dog"), "Ä dog, here");
-    assert_close("nothing", &subject.reference.latents, &engine.reference(&image, 1.0).unwrap().latents, 1e-6);
+    assert_close("nothing", &subject.reference.latents, &engine.encoder.reference(&image, 1.0).unwrap().latents, 1e-6);
 }
