@@ -11,7 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use model::{ChatArgs, ConvertArgs, DrawArgs, GenerateArgs, GuidanceForm, SamplerForm, SpeakArgs};
 pub(crate) use profusion::{Preset, ProFusionArgs};
 pub(crate) use train::{
-    Decay, DistanceForm, Initialiser, TokenPlace, TrainArgs, TrainCommand, TrainDiffusionArgs, TrainMllmArgs, Trains,
+    Decay, DistanceForm, Initialiser, TokenPlace, TrainArgs, TrainCommand, TrainDiffusionArgs, TrainMllmArgs,
+    TrainPromptNetArgs, Trains,
 };
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 internal error; 2 usage; 3 manifest or plan invalid; 4 finished with \

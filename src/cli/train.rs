@@ -10,6 +10,10 @@ use super::model::{FamilyArg, parse_share, parse_size, parse_weight};
 pub(crate) enum TrainCommand {
     /// The UNet: to predict the noise in x~, given E(x) and F(x~) (Eq. 3). Goes on where it was stopped.
     Diffusion(TrainDiffusionArgs),
+    /// ProFusion's PromptNet: to make a token of a picture by which the base model, frozen, predicts the noise in it. Goes on
+    /// where it was stopped.
+    #[command(name = "promptnet", mut_arg("batch_size", |arg| arg.default_value("8")))]
+    PromptNet(TrainPromptNetArgs),
     /// The assistant: V, H and the learnable token, to say y~ and to know F(x~) (Eq. 2). Goes on where it was stopped.
     #[command(mut_arg("learning_rate", |arg| arg.default_value("2e-3")), mut_arg("ema", |arg| arg.default_value("0")))]
     #[command(mut_arg("decay", |arg| arg.default_value("cosine")), mut_arg("weight_decay", |arg| arg.default_value("0")))]
@@ -31,7 +35,7 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) steps: u32,
     /// Pairs in a batch.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value = "16", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) batch_size: u32,
     /// Batches in an optimiser step.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -84,6 +88,17 @@ pub(crate) struct TrainDiffusionArgs {
     /// Height and width of the images in pixels; default: what the UNet was trained for.
     #[arg(long, value_name = "HxW", value_parser = parse_size)]
     pub(crate) size: Option<(u32, u32)>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TrainPromptNetArgs {
+    /// `target_image` is not needed here.
+    #[command(flatten)]
+    pub(crate) train: TrainArgs,
+    /// Starts from the base model's UNet, heads made anew, even if the family has a `promptnet`. Its `config.json` is taken if there
+    /// is one.
+    #[arg(long)]
+    pub(crate) from_unet: bool,
 }
 
 #[derive(Debug, Args)]

@@ -21,13 +21,7 @@ pub(super) fn run(args: &ProFusionArgs) -> Result<u8, Failure> {
     let mask = args.mask.as_deref().map(pictures::read).transpose()?;
     let mask = mask.map(|mask| DynamicImage::from(mask).into_luma8());
     let family = Family::open(&args.family.family)?;
-    let promptnet = family.folder(Role::PromptNet);
-    let folders = ProFusionFolders {
-        base: family.folder(Role::TextToImage),
-        image_encoder: promptnet.join("image_encoder"),
-        promptnet,
-    };
-    let engine = ProFusionEngine::load(&folders, &Device::Cpu)?;
+    let engine = ProFusionEngine::load(&folders(&family), &Device::Cpu)?;
     // A prompt without a slot is told now, and not after a tuning.
     engine.text().prompt(&args.prompt, true)?;
     let tuning = tuning(args);
@@ -63,6 +57,16 @@ pub(super) fn run(args: &ProFusionArgs) -> Result<u8, Failure> {
     });
     writeln!(std::io::stdout().lock(), "{made}")?;
     Ok(0)
+}
+
+/// Where a family has ProFusion's models.
+pub(super) fn folders(family: &Family) -> ProFusionFolders {
+    let promptnet = family.folder(Role::PromptNet);
+    ProFusionFolders {
+        base: family.folder(Role::TextToImage),
+        image_encoder: promptnet.join("image_encoder"),
+        promptnet,
+    }
 }
 
 fn tuning(args: &ProFusionArgs) -> TuneSettings {

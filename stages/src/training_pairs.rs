@@ -24,6 +24,15 @@ const SAID: &str = "y";
 /// Column of y~: what the assistant replies; null where nothing was written.
 const REPLY: &str = "y_tilde";
 
+/// Which pictures a training takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// x alone.
+    References,
+    /// x and x~.
+    Pairs,
+}
+
 /// Rows of several files, one after the other.
 #[derive(Debug)]
 pub struct TrainingPairs {
@@ -35,14 +44,24 @@ struct PairFile {
     path: PathBuf,
     n_rows: usize,
     has_captions: bool,
+    wanted: Wanted,
+}
+
+impl Wanted {
+    fn columns(self) -> &'static [&'static str] {
+        match self {
+            Self::References => &[REFERENCE],
+            Self::Pairs => &[REFERENCE, TARGET],
+        }
+    }
 }
 
 /// x and x~.
 pub struct TrainingPair {
     /// x: the reference image.
     pub reference: RgbaImage,
-    /// x~: the target image.
-    pub target: RgbaImage,
+    /// x~: the target image, where it is wanted.
+    pub target: Option<RgbaImage>,
     /// What x~ shows, where the file says so.
     pub caption: Option<String>,
 }
@@ -65,9 +84,10 @@ impl TrainingPairs {
     /// Opens `path`: a Parquet file, or a folder of them, which are taken in the order of their names.
     ///
     /// # Errors
-    /// When there is none, or a file lacks the columns `reference_image` and `target_image`.
-    pub fn open(path: &Path) -> Result<Self, TrainingPairsError> {
-        let files: Vec<PairFile> = parquet_files(path)?.into_iter().map(PairFile::open).collect::<Result<_, _>>()?;
+    /// When there is none, or a file lacks the column `reference_image`, or `target_image` where it is wanted.
+    pub fn open(path: &Path, wanted: Wanted) -> Result<Self, TrainingPairsError> {
+        let files = parquet_files(path)?.into_iter().map(|path| PairFile::open(path, wanted));
+        let files: Vec<PairFile> = files.collect::<Result<_, _>>()?;
         if files.iter().all(|file| file.n_rows == 0) {
             return Err(TrainingPairsError::new(path, "holds no rows to train on"));
         }
@@ -131,11 +151,11 @@ impl TrainingPairs {
 }
 
 impl PairFile {
-    fn open(path: PathBuf) -> Result<Self, TrainingPairsError> {
+    fn open(path: PathBuf, wanted: Wanted) -> Result<Self, TrainingPairsError> {
         let failed = |message: String| TrainingPairsError::new(&path, message);
         let open = || File::open(&path).map_err(|error| failed(error.to_string()));
         let columns = frame::columns(open()?).map_err(|error| failed(format!("is not a Parquet file: {error}")))?;
-        for column in [REFERENCE, TARGET] {
+        for column in wanted.columns().iter().copied() {
             match columns.get(column) {
                 Some(dtype) if is_image(dtype) => {}
                 Some(dtype) => {
@@ -155,7 +175,7 @@ impl PairFile {
         let n_rows = frame::n_rows(open()?).map_err(|error| failed(error.to_string()))?;
         let n_rows = usize::try_from(n_rows).map_err(|error| failed(error.to_string()))?;
         let has_captions = columns.get(CAPTION).is_some_and(DataType::is_string);
-        Ok(Self { path, n_rows, has_captions })
+        Ok(Self { path, n_rows, has_captions, wanted })
     }
 
     fn dialogues(&self) -> Result<Vec<(Option<String>, Option<String>)>, TrainingPairsError> {
@@ -175,14 +195,15 @@ impl PairFile {
     fn read(&self, offset: usize, n_rows: usize) -> Result<Vec<TrainingPair>, TrainingPairsError> {
         let failed = |message: String| TrainingPairsError::new(&self.path, message);
         let file = File::open(&self.path).map_err(|error| failed(error.to_string()))?;
-        let mut columns = vec![REFERENCE.to_owned(), TARGET.to_owned()];
+        let mut columns: Vec<String> = self.wanted.columns().iter().map(|name| (*name).to_owned()).collect();
         columns.extend(self.has_captions.then(|| CAPTION.to_owned()));
         let rows =
             frame::read_slice(file, offset, n_rows, Some(&columns)).map_err(|error| failed(error.to_string()))?;
         let bytes = |column: &str| {
             rows.column(column).and_then(image_bytes).map_err(|error| failed(format!("column `{column}`: {error}")))
         };
-        let (references, targets) = (bytes(REFERENCE)?, bytes(TARGET)?);
+        let references = bytes(REFERENCE)?;
+        let targets = (self.wanted == Wanted::Pairs).then(|| bytes(TARGET)).transpose()?;
         let decode = |column: &str, row: usize, bytes: Option<&[u8]>| {
             let failed = |message: &str| failed(format!("row {}, column `{column}`: {message}", offset + row));
             let bytes = bytes.ok_or_else(|| failed("there is no picture"))?;
@@ -194,16 +215,13 @@ impl PairFile {
             true => Some(rows.column(CAPTION).and_then(Column::str).map_err(|error| failed(error.to_string()))?),
             false => None,
         };
-        references
-            .iter()
-            .zip(targets.iter())
-            .enumerate()
-            .map(|(row, (reference, target))| {
-                let caption = captions.and_then(|captions| captions.get(row)).map(str::to_owned);
-                let (reference, target) = (decode(REFERENCE, row, reference)?, decode(TARGET, row, target)?);
-                Ok(TrainingPair { reference, target, caption })
-            })
-            .collect()
+        let pair = |(row, reference)| {
+            let caption = captions.and_then(|captions| captions.get(row)).map(str::to_owned);
+            let reference = decode(REFERENCE, row, reference)?;
+            let target = targets.as_ref().map(|targets| decode(TARGET, row, targets.get(row))).transpose()?;
+            Ok(TrainingPair { reference, target, caption })
+        };
+        references.iter().enumerate().map(pair).collect()
     }
 }
 
@@ -252,7 +270,7 @@ mod tests {
     }
 
     fn shades(pairs: &[TrainingPair]) -> Vec<u8> {
-        pairs.iter().map(|pair| pair.target.get_pixel(0, 0).0[0]).collect()
+        pairs.iter().map(|pair| pair.target.as_ref().unwrap().get_pixel(0, 0).0[0]).collect()
     }
 
     #[test]
@@ -260,7 +278,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         write(&folder.path().join("b.parquet"), &[3, 4, 5], [REFERENCE, TARGET]);
         write(&folder.path().join("a.parquet"), &[1, 2], [REFERENCE, TARGET]);
-        let pairs = TrainingPairs::open(folder.path()).unwrap();
+        let pairs = TrainingPairs::open(folder.path(), Wanted::Pairs).unwrap();
         assert_eq!(pairs.n_rows(), 5);
         for offset in 0..5 {
             for n_rows in 0..=5 - offset {
@@ -270,7 +288,17 @@ mod tests {
         }
         let before = pairs.fingerprint().unwrap();
         write(&folder.path().join("b.parquet"), &[3, 4, 6], [REFERENCE, TARGET]);
-        assert_ne!(TrainingPairs::open(folder.path()).unwrap().fingerprint().unwrap(), before);
+        assert_ne!(TrainingPairs::open(folder.path(), Wanted::Pairs).unwrap().fingerprint().unwrap(), before);
+    }
+
+    #[test]
+    fn pictures_alone_need_no_target() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.parquet");
+        write(&file, &[10, 20], [REFERENCE, "other"]);
+        assert!(TrainingPairs::open(&file, Wanted::Pairs).is_err());
+        let read = TrainingPairs::open(&file, Wanted::References).unwrap().read(1, 1).unwrap();
+        assert_eq!((read[0].reference.get_pixel(0, 0).0[0], read[0].target.is_some()), (20, false));
     }
 
     #[test]
@@ -278,18 +306,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a.parquet");
         let error = |result: Result<TrainingPairs, TrainingPairsError>| result.unwrap_err().to_string();
-        assert!(error(TrainingPairs::open(folder.path())).contains("holds no Parquet files"));
+        assert!(error(TrainingPairs::open(folder.path(), Wanted::Pairs)).contains("holds no Parquet files"));
         write(&file, &[1], [REFERENCE, "image"]);
         assert!(
-            error(TrainingPairs::open(&file))
+            error(TrainingPairs::open(&file, Wanted::Pairs))
                 .contains("a.parquet: has no column `target_image`, but reference_image, image")
         );
         write(&file, &[], [REFERENCE, TARGET]);
-        assert!(error(TrainingPairs::open(&file)).contains("holds no rows"));
+        assert!(error(TrainingPairs::open(&file, Wanted::Pairs)).contains("holds no rows"));
         write(&file, &[7, 0], [REFERENCE, TARGET]);
-        let read = TrainingPairs::open(&file).unwrap().read(0, 2).err().unwrap().to_string();
+        let read = TrainingPairs::open(&file, Wanted::Pairs).unwrap().read(0, 2).err().unwrap().to_string();
         assert!(read.contains("a.parquet: row 1, column `reference_image`: there is no picture"), "{read}");
         std::fs::write(&file, "no Parquet").unwrap();
-        assert!(error(TrainingPairs::open(&file)).contains("is not a Parquet file"));
+        assert!(error(TrainingPairs::open(&file, Wanted::Pairs)).contains("is not a Parquet file"));
     }
 }

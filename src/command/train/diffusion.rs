@@ -6,6 +6,7 @@ use cafe_engine::train::{DiffusionBatch, DiffusionParts, DiffusionSettings, Diff
 use cafe_engine::unet::Trainable;
 use cafe_engine::vae::AutoencoderKl;
 use cafe_pipeline::stage::Cancel;
+use cafe_stages::training_pairs::Wanted;
 use serde_json::json;
 
 use super::encode::{Encoding, Pictures, encode};
@@ -17,7 +18,7 @@ use crate::failure::Failure;
 
 pub(super) fn run(args: &TrainDiffusionArgs, cancel: &Cancel) -> Result<u8, Failure> {
     let common = &args.train;
-    let pairs = run_loop::open(common)?;
+    let pairs = run_loop::open(common, Wanted::Pairs)?;
     let family = Family::open(&common.family.family)?;
     let settings = settings(args);
     let parts = parts(args, &family, &pairs)?;

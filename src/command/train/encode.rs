@@ -63,7 +63,7 @@ pub(super) fn encode<P: Pictures>(
                 let read = encoding.pairs.read(run.first().copied().unwrap_or_default(), run.len());
                 for pair in read.map_err(|error| Failure::usage(error.to_string(), "mend or remove the row"))? {
                     references.push(on_white(&pair.reference));
-                    targets.push(on_white(&pair.target));
+                    targets.extend(pair.target.as_ref().map(on_white));
                 }
             }
             parts.push(models.encode(&references, &targets)?);

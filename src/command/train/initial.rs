@@ -71,7 +71,7 @@ fn fitted(family: &Family, encoders: &ImageEncoders, pairs: &TrainingPairs) -> R
                     let message = format!("row {row} of the pairs has no `caption`, which the regression is fitted on");
                     Failure::usage(message, "give pairs with captions, or --init orthogonal")
                 })?;
-                images.push(on_white(&pair.target));
+                images.extend(pair.target.as_ref().map(on_white));
                 captions.push(caption);
             }
         }

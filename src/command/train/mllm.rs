@@ -13,7 +13,7 @@ use cafe_engine::train::{EncodedRows, EncodedTable};
 use cafe_engine::weights::Weights;
 use cafe_engine::{Device, EngineError, Tensor};
 use cafe_pipeline::stage::Cancel;
-use cafe_stages::training_pairs::TrainingPairs;
+use cafe_stages::training_pairs::{TrainingPairs, Wanted};
 use image::RgbImage;
 use serde_json::json;
 
@@ -25,7 +25,7 @@ use crate::failure::Failure;
 
 pub(super) fn run(args: &TrainMllmArgs, cancel: &Cancel) -> Result<u8, Failure> {
     let common = &args.train;
-    let pairs = run_loop::open(common)?;
+    let pairs = run_loop::open(common, Wanted::Pairs)?;
     let family = Family::open(&common.family.family)?;
     let said = Said::read(&pairs, &common.pairs)?;
     let folders = [family.folder(Role::ClipCondition), family.folder(Role::DinoCondition)];

@@ -4,6 +4,7 @@ mod diffusion;
 mod encode;
 mod initial;
 mod mllm;
+mod promptnet;
 mod record;
 mod run_loop;
 
@@ -22,6 +23,7 @@ pub(super) async fn run(command: TrainCommand) -> Result<u8, Failure> {
     signals::watch(cancel.clone())?;
     match command {
         TrainCommand::Diffusion(args) => blocking(move || diffusion::run(&args, &cancel)).await,
+        TrainCommand::PromptNet(args) => blocking(move || promptnet::run(&args, &cancel)).await,
         TrainCommand::Mllm(args) => blocking(move || mllm::run(&args, &cancel)).await,
     }
 }

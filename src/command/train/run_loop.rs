@@ -6,7 +6,7 @@ use cafe_engine::EngineError;
 use cafe_engine::train::{Decay, EncodedTable, LearningRate, TrainSettings, Training};
 use cafe_engine::weights::{Metadata, Weights};
 use cafe_pipeline::stage::Cancel;
-use cafe_stages::training_pairs::TrainingPairs;
+use cafe_stages::training_pairs::{TrainingPairs, Wanted};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -16,9 +16,9 @@ use crate::failure::Failure;
 use crate::progress::steps;
 
 /// Opens the pairs, and makes the folder of the training.
-pub(super) fn open(args: &TrainArgs) -> Result<TrainingPairs, Failure> {
+pub(super) fn open(args: &TrainArgs, wanted: Wanted) -> Result<TrainingPairs, Failure> {
     std::fs::create_dir_all(&args.output).map_err(|error| output(&args.output, &error))?;
-    TrainingPairs::open(&args.pairs)
+    TrainingPairs::open(&args.pairs, wanted)
         .map_err(|error| Failure::usage(error.to_string(), "name a release, or a Parquet file of pairs"))
 }
 
