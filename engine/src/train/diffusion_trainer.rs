@@ -1,6 +1,7 @@
 //! Training the UNet by Eq. 3.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -71,9 +72,9 @@ impl DiffusionTrainer {
     pub fn weights(&self) -> Result<BTreeMap<String, Tensor>> {
         let mut all = self.trainer.trained()?;
         for name in self.start.names() {
-            if !all.contains_key(&name) {
-                let frozen = self.start.tensor(&name)?.to_device(&Device::Cpu)?;
-                all.insert(name, frozen);
+            if let Entry::Vacant(place) = all.entry(name) {
+                let frozen = self.start.tensor(place.key())?.to_device(&Device::Cpu)?;
+                place.insert(frozen);
             }
         }
         Ok(all)

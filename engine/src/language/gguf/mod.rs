@@ -2,6 +2,7 @@
 
 mod config;
 mod header;
+mod sentencepiece;
 mod tokenizer;
 
 use std::collections::BTreeMap;

@@ -29,6 +29,11 @@ pub(super) fn integers(all: &[i32]) -> Vec<u8> {
     [&number(5)[..], &(all.len() as u64).to_le_bytes(), &items].concat()
 }
 
+pub(super) fn floats(all: &[f32]) -> Vec<u8> {
+    let items: Vec<u8> = all.iter().flat_map(|item| item.to_le_bytes()).collect();
+    [&number(6)[..], &(all.len() as u64).to_le_bytes(), &items].concat()
+}
+
 impl Writer {
     pub(super) fn value(&mut self, key: &str, kind: u32, value: &[u8]) -> &mut Self {
         self.values.retain(|other| !other.starts_with(&text(key)));

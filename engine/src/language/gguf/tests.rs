@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use candle_core::Device;
 use tokenizers::Tokenizer;
 
-use super::testing::{Writer, integers, model, number, text, texts};
+use super::testing::{Writer, floats, integers, model, number, text, texts};
 use super::*;
 use crate::golden::Golden;
 use crate::language::{Llama, TokenIds};
@@ -53,6 +53,52 @@ fn a_text_may_begin_with_a_token() {
     assert_eq!(tokenizer.encode("a", false).unwrap().get_ids(), [2]);
 }
 
+/// What SentencePiece and llama.cpp make of texts.
+#[derive(serde::Deserialize)]
+struct Pieces {
+    tokens: Vec<String>,
+    scores: Vec<f32>,
+    kinds: Vec<i32>,
+    texts: Vec<Encoded>,
+    special: Vec<Encoded>,
+}
+
+#[derive(serde::Deserialize)]
+struct Encoded {
+    text: String,
+    ids: Vec<u32>,
+    decoded: Option<String>,
+}
+
+#[test]
+fn pieces_are_those_of_sentencepiece_and_llama_cpp() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens/sentencepiece/facts.json");
+    let facts: Pieces = serde_json::from_slice(&std::fs::read(folder).unwrap()).unwrap();
+    let mut writer = model();
+    writer.value("tokenizer.ggml.model", 8, &text("llama")).without("tokenizer.ggml.pre");
+    writer.without("tokenizer.ggml.merges").value("tokenizer.ggml.tokens", 9, &texts(&facts.tokens));
+    writer.value("tokenizer.ggml.scores", 9, &floats(&facts.scores));
+    writer.value("tokenizer.ggml.token_type", 9, &integers(&facts.kinds));
+    for (key, id) in [("unknown", 0), ("bos", 1), ("eos", 2)] {
+        writer.value(&format!("tokenizer.ggml.{key}_token_id"), 4, &number(id));
+    }
+    let header = Header::read(&mut std::io::Cursor::new(writer.bytes())).unwrap();
+    let files = tokenizer::Files::of(&header).unwrap();
+    let made: Tokenizer = files.tokenizer.parse().unwrap();
+    let ids = |text: &str| made.encode(text, false).unwrap().get_ids().to_vec();
+    for Encoded { text, ids: expected, decoded } in &facts.texts {
+        assert_eq!(&ids(text), expected, "{text:?}");
+        assert_eq!(&made.decode(expected, true).unwrap(), decoded.as_ref().unwrap(), "{text:?}");
+    }
+    for Encoded { text, ids: expected, .. } in &facts.special {
+        assert_eq!(&ids(text), expected, "{text:?}");
+    }
+    assert!(facts.texts.len() > 30 && facts.special.len() > 5);
+    // Llama's texts begin with <s> where the file does not say otherwise.
+    assert_eq!(made.encode("a", true).unwrap().get_ids()[0], 1);
+    assert_eq!((&files.config["add_bos_token"], &files.config["unk_token"]), (&true.into(), &"<unk>".into()));
+}
+
 #[test]
 fn what_is_not_supported_is_an_error_that_says_why() {
     let refused = |writer: &Writer, message: &str| {
@@ -70,7 +116,14 @@ fn what_is_not_supported_is_an_error_that_says_why() {
     refused(model().value("llama.attention.key_length", 4, &number(7)), "key `llama.rope.dimension_count` is 8");
     refused(model().value("llama.rope.scaling.type", 8, &text("yarn")), "key `llama.rope.scaling.type` is \"yarn\"");
     refused(model().value("llama.expert_count", 4, &number(8)), "key `llama.expert_count` is 8");
-    refused(model().value("tokenizer.ggml.model", 8, &text("llama")), "key `tokenizer.ggml.model` is Some(\"llama\")");
+    refused(model().value("tokenizer.ggml.model", 8, &text("t5")), "key `tokenizer.ggml.model` is Some(\"t5\")");
+    let mut pieces = model();
+    pieces.value("tokenizer.ggml.model", 8, &text("llama"));
+    refused(&pieces, "key `tokenizer.ggml.scores` is not a list of numbers");
+    refused(
+        pieces.value("tokenizer.ggml.scores", 9, &floats(&[0.0])),
+        "key `tokenizer.ggml.scores` has 1 numbers: there are 60 tokens",
+    );
     refused(model().value("tokenizer.ggml.pre", 8, &text("qwen2")), "key `tokenizer.ggml.pre` is Some(\"qwen2\")");
     refused(model().value("tokenizer.ggml.merges", 9, &texts(&["ab"])), "key `tokenizer.ggml.merges`: `ab` is not");
     refused(model().value("tokenizer.ggml.merges", 9, &texts(&["é ü"])), "");

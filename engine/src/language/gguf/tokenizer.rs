@@ -9,8 +9,10 @@ use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{AddedToken, PreTokenizerWrapper, Tokenizer};
 
 use super::header::{Header, Result, Value};
+use super::sentencepiece;
 
 /// Kinds of tokens, as llama.cpp counts them.
+const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 
@@ -37,8 +39,32 @@ impl Files {
         };
         let (begin, end) = (token("bos")?, token("eos")?);
         let (unknown, padding) = (token("unknown")?, token("padding")?);
-        let is_begun = header.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(false);
-        let mut tokenizer = byte_pairs(header, tokens)?;
+        // Llama's texts begin with a token where the file says nothing, as in llama.cpp.
+        let is_llama = header.text("tokenizer.ggml.model")? == Some("llama");
+        let is_begun = header.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(is_llama && begin.is_some());
+        let kinds = kinds(header)?;
+        let model = header.text("tokenizer.ggml.model")?;
+        let mut tokenizer = match model {
+            Some("gpt2") => byte_pairs(header, tokens)?,
+            Some("llama") => {
+                let unknown = unknown.map(|(token, _)| token.clone());
+                let begins = header.flag("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
+                sentencepiece::tokenizer(tokens, scores(header, tokens.len())?, unknown, begins)?
+            }
+            _ => {
+                return Err(format!(
+                    "key `tokenizer.ggml.model` is {model:?}, which is not supported: \"gpt2\" and \"llama\" are. Put the \
+                     published tokenizer.json beside the published safetensors instead"
+                ));
+            }
+        };
+        let is_special = |kind: i64| kind == CONTROL || kind == UNKNOWN;
+        let added = tokens
+            .iter()
+            .zip(kinds)
+            .filter(|(token, kind)| (is_special(**kind) || **kind == USER_DEFINED) && !token.is_empty());
+        let added = added.map(|(token, kind)| AddedToken::from(token.clone(), is_special(*kind)).normalized(false));
+        tokenizer.add_tokens(added.collect::<Vec<_>>()).map_err(|error| error.to_string())?;
         if is_begun {
             let (begin, id) = begin.ok_or("key `tokenizer.ggml.add_bos_token` is true, but no token begins a text")?;
             let begin_and_text = TemplateProcessing::builder()
@@ -77,13 +103,6 @@ impl Files {
 
 /// Byte-pair encoding as GPT-2 has it.
 fn byte_pairs(header: &Header, tokens: &[String]) -> Result<Tokenizer> {
-    let model = header.text("tokenizer.ggml.model")?;
-    if model != Some("gpt2") {
-        return Err(format!(
-            "key `tokenizer.ggml.model` is {model:?}, which is not supported: \"gpt2\" is. Put the published \
-             tokenizer.json beside the published safetensors instead"
-        ));
-    }
     let words = words(header.text("tokenizer.ggml.pre")?)?;
     let pairs = header.texts("tokenizer.ggml.merges")?.iter().map(|merge| match merge.split_once(' ') {
         Some((left, right)) if !left.is_empty() && !right.is_empty() => Ok((left.to_owned(), right.to_owned())),
@@ -98,16 +117,27 @@ fn byte_pairs(header: &Header, tokens: &[String]) -> Result<Tokenizer> {
     let mut tokenizer = Tokenizer::new(model);
     tokenizer.with_pre_tokenizer(Some(words));
     tokenizer.with_decoder(Some(ByteLevel::new(false, true, true)));
-    let kinds: &[i64] = match header.values.get("tokenizer.ggml.token_type") {
-        Some(Value::Integers(kinds)) => kinds,
-        Some(_) => return Err("key `tokenizer.ggml.token_type` is not a list of numbers".to_owned()),
-        None => &[],
-    };
-    let added =
-        tokens.iter().zip(kinds).filter(|(token, kind)| [CONTROL, USER_DEFINED].contains(kind) && !token.is_empty());
-    let added = added.map(|(token, kind)| AddedToken::from(token.clone(), *kind == CONTROL).normalized(false));
-    tokenizer.add_tokens(added.collect::<Vec<_>>()).map_err(|error| error.to_string())?;
     Ok(tokenizer)
+}
+
+/// What each token is; empty where the file does not say.
+fn kinds(header: &Header) -> Result<&[i64]> {
+    match header.values.get("tokenizer.ggml.token_type") {
+        Some(Value::Integers(kinds)) => Ok(kinds),
+        Some(_) => Err("key `tokenizer.ggml.token_type` is not a list of numbers".to_owned()),
+        None => Ok(&[]),
+    }
+}
+
+/// How early each token is made of two.
+fn scores(header: &Header, n_tokens: usize) -> Result<&[f64]> {
+    match header.values.get("tokenizer.ggml.scores") {
+        Some(Value::Floats(scores)) if scores.len() == n_tokens => Ok(scores),
+        Some(Value::Floats(scores)) => {
+            Err(format!("key `tokenizer.ggml.scores` has {} numbers: there are {n_tokens} tokens", scores.len()))
+        }
+        _ => Err("key `tokenizer.ggml.scores` is not a list of numbers".to_owned()),
+    }
 }
 
 /// How a text is taken apart into words before pairs are sought.
