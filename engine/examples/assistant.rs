@@ -24,6 +24,7 @@ fn main() -> Result<(), EngineError> {
     op::on_cores(measure)
 }
 
+#[expect(clippy::print_stdout, reason = "this is what the example is for")]
 fn measure() -> Result<(), EngineError> {
     let mut arguments = std::env::args().skip(1);
     let folder = PathBuf::from(arguments.next().unwrap_or_else(|| "llama".to_owned()));

@@ -66,6 +66,14 @@ pub struct TrainingPair {
     pub caption: Option<String>,
 }
 
+/// y and y~.
+pub struct TrainingDialogue {
+    /// y: what the user says.
+    pub said: Option<String>,
+    /// y~: what the assistant replies.
+    pub reply: Option<String>,
+}
+
 /// Why pairs cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {message}", path.display())]
@@ -118,7 +126,7 @@ impl TrainingPairs {
     ///
     /// # Errors
     /// When a file has no such columns of text, or cannot be read.
-    pub fn dialogues(&self) -> Result<Vec<(Option<String>, Option<String>)>, TrainingPairsError> {
+    pub fn dialogues(&self) -> Result<Vec<TrainingDialogue>, TrainingPairsError> {
         let mut all = Vec::with_capacity(self.n_rows());
         for file in &self.files {
             all.extend(file.dialogues()?);
@@ -178,7 +186,7 @@ impl PairFile {
         Ok(Self { path, n_rows, has_captions, wanted })
     }
 
-    fn dialogues(&self) -> Result<Vec<(Option<String>, Option<String>)>, TrainingPairsError> {
+    fn dialogues(&self) -> Result<Vec<TrainingDialogue>, TrainingPairsError> {
         let failed = |message: String| TrainingPairsError::new(&self.path, message);
         let file = File::open(&self.path).map_err(|error| failed(error.to_string()))?;
         let columns = [SAID, REPLY].map(str::to_owned);
@@ -189,7 +197,8 @@ impl PairFile {
             let column = column.map_err(|error| failed(format!("column `{name}`: {error}")))?;
             Ok(column.iter().map(|text| text.map(str::to_owned)).collect())
         };
-        Ok(texts(SAID)?.into_iter().zip(texts(REPLY)?).collect())
+        let rows = texts(SAID)?.into_iter().zip(texts(REPLY)?);
+        Ok(rows.map(|(said, reply)| TrainingDialogue { said, reply }).collect())
     }
 
     fn read(&self, offset: usize, n_rows: usize) -> Result<Vec<TrainingPair>, TrainingPairsError> {

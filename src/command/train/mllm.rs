@@ -69,8 +69,11 @@ impl Said {
             Failure::usage(error.to_string(), "name a release whose pairs have dialogues: columns `y` and `y_tilde`")
         })?;
         let n_pairs = all.len();
-        let (rows, texts): (Vec<usize>, Vec<(String, String)>) =
-            all.into_iter().enumerate().filter_map(|(row, (said, reply))| Some((row, (said?, reply?)))).unzip();
+        let (rows, texts): (Vec<usize>, Vec<(String, String)>) = all
+            .into_iter()
+            .enumerate()
+            .filter_map(|(row, dialogue)| Some((row, (dialogue.said?, dialogue.reply?))))
+            .unzip();
         if rows.is_empty() {
             let message = format!("{}: none of {n_pairs} pairs has a reply (`y_tilde`)", path.display());
             return Err(Failure::usage(message, "have dialogues written first"));
