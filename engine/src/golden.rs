@@ -1,8 +1,10 @@
 //! Goldens: inputs and outputs of the reference implementations, made by the scripts in `goldens/`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Device, Tensor, Var};
 
 use crate::weights::Weights;
 
@@ -37,6 +39,27 @@ impl Golden {
     /// Asserts that `actual` is the case `name`: max|a−b| ≤ 1e-4·max(1, max|b|).
     pub(crate) fn assert_close(&self, name: &str, actual: &Tensor) {
         assert_close(name, actual, self.case(name), 1e-4);
+    }
+}
+
+impl Golden {
+    /// Asserts that the gradient of each variable is the case `PREFIX` + its name, within 1e-3 of its norm, and that none of those
+    /// is zero: a golden that leaves a variable out would prove nothing of it.
+    #[track_caller]
+    pub(crate) fn assert_gradients(&self, prefix: &str, variables: &BTreeMap<String, Var>, gradients: &GradStore) {
+        let mut worst: (f64, &str) = (0.0, "");
+        for (name, variable) in variables {
+            let gradient = gradients.get(variable).unwrap_or_else(|| panic!("{name} has no gradient"));
+            let expected = self.case(&format!("{prefix}{name}"));
+            let norm = expected.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
+            assert!(norm > 1e-6, "{name}: the reference has no gradient either: {norm:e}");
+            let error = relative_error(gradient, expected);
+            assert!(error <= 1e-3, "{name}: relative error of the gradient {error:e}");
+            if error > worst.0 {
+                worst = (error, name);
+            }
+        }
+        println!("{prefix}: {} variables, worst gradient {:.1e} ({})", variables.len(), worst.0, worst.1);
     }
 }
 

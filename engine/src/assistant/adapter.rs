@@ -7,10 +7,10 @@ use candle_core::{D, DType, Device, Result as TensorResult, Tensor, bail};
 use candle_nn::VarBuilder;
 
 use super::config::{AdapterConfig, Distance};
-use crate::error::{EngineError, Result};
+use crate::error::Result;
 use crate::layer::Linear;
 use crate::noise::Noise;
-use crate::weights::{Metadata, Variables, Weights, save};
+use crate::weights::{Metadata, Variables, Weights, save_pretrained};
 
 /// What joins E, F and a language model.
 #[derive(Clone, Debug)]
@@ -87,12 +87,7 @@ impl Adapter {
         metadata: &Metadata,
         folder: &Path,
     ) -> Result<()> {
-        std::fs::create_dir_all(folder).map_err(|error| EngineError::io(folder, error))?;
-        let text = serde_json::to_vec_pretty(config)
-            .map_err(|error| EngineError::argument(format!("the config cannot be written: {error}")))?;
-        let path = folder.join("config.json");
-        std::fs::write(&path, text).map_err(|error| EngineError::io(path, error))?;
-        Ok(save(tensors, metadata, &folder.join("model.safetensors"))?)
+        Ok(save_pretrained(folder, config, ("model.safetensors", tensors), metadata)?)
     }
 
     /// What it was built by.

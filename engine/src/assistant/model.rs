@@ -7,7 +7,7 @@ use candle_core::{Device, Result as TensorResult, Tensor};
 use super::adapter::Adapter;
 use super::config::{AdapterConfig, TokenAfter};
 use super::prompt::{Dialogue, Prompt};
-use crate::cafe::Role;
+use crate::cafe::{Family, Role};
 use crate::error::{EngineError, Result};
 use crate::language::{ChatTokenizer, Llama, LlamaConfig, Message};
 use crate::weights::Weights;
@@ -103,17 +103,9 @@ impl Assistant {
     /// When one has another width.
     pub fn check_encoders(&self, (clip_dim, dino_dim): (usize, usize), path: &Path) -> Result<()> {
         let config = self.config();
-        for (key, wanted, role, made) in [
-            ("projection_dim", config.projection_dim, Role::ClipCondition, clip_dim),
-            ("vision_hidden_size", config.vision_hidden_size, Role::DinoCondition, dino_dim),
-        ] {
-            if wanted != made {
-                let message =
-                    format!("key `{key}` is {wanted}, and {} makes {made}: they are not of one family", role.folder());
-                return Err(EngineError::config(path, message));
-            }
-        }
-        Ok(())
+        let of_clip = ("projection_dim", config.projection_dim, Role::ClipCondition, clip_dim);
+        let of_dino = ("vision_hidden_size", config.vision_hidden_size, Role::DinoCondition, dino_dim);
+        Family::check_widths(path, [of_clip, of_dino])
     }
 
     /// A conversation, as it is read: the system's words before it, where the adapter was trained with some and the

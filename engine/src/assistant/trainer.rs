@@ -69,7 +69,6 @@ impl AssistantTrainer {
     pub fn export(&self, folder: &Path, facts: &Metadata) -> Result<()> {
         let mut metadata = facts.clone();
         for (key, value) in [
-            ("format", "pt".to_owned()),
             ("n_steps", self.trainer.n_done().to_string()),
             ("condition_weight", self.settings.condition_weight.to_string()),
             // The convention of Equations 2 to 4: CLIP embeddings as the projection gives them.

@@ -74,16 +74,24 @@ impl Family {
                 "has no `cafe`: it is conditioned on text, and cannot take E(x) and F(x)",
             ));
         };
-        for (key, wanted, role, made) in [
-            ("clip_dim", cafe.clip_dim, Role::ClipCondition, clip_dim),
-            ("dino_dim", cafe.dino_dim, Role::DinoCondition, dino_dim),
-        ] {
-            if wanted != made {
-                let message =
-                    format!("cafe.{key} is {wanted}, and {} makes {made}: they are not of one family", role.folder());
-                return Err(EngineError::config(path, message));
+        Self::check_widths(
+            &path,
+            [
+                ("cafe.clip_dim", cafe.clip_dim, Role::ClipCondition, clip_dim),
+                ("cafe.dino_dim", cafe.dino_dim, Role::DinoCondition, dino_dim),
+            ],
+        )
+    }
+
+    /// Checks that what the config `path` says of F and E is what they make: key, its value, role, what that makes.
+    pub(crate) fn check_widths(path: &Path, pairs: [(&str, usize, Role, usize); 2]) -> Result<()> {
+        match pairs.into_iter().find(|(_, wanted, _, made)| wanted != made) {
+            None => Ok(()),
+            Some((key, wanted, role, made)) => {
+                let role = role.folder();
+                let message = format!("key `{key}` is {wanted}, and {role} makes {made}: they are not of one family");
+                Err(EngineError::config(path, message))
             }
         }
-        Ok(())
     }
 }

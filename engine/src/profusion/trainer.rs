@@ -9,12 +9,12 @@ use super::config::PromptNetConfig;
 use super::loss::{SubjectBatch, SubjectDraw, SubjectModels, TRAINING_PROMPT, subject_loss};
 use super::promptnet::PromptNet;
 use super::text::{SubjectPrompt, SubjectText};
-use crate::error::{EngineError, Result};
+use crate::error::Result;
 use crate::noise::{DdpmScheduler, Noise, SamplerConfig};
 use crate::train::{EncodedTable, StepReport, TrainSettings, Trainer, Training, config_digest};
 use crate::unet::{UNet, UNetConfig};
 use crate::vae::{LatentDistribution, VaeConfig};
-use crate::weights::{Metadata, Weights, save};
+use crate::weights::{Metadata, Weights, save_pretrained};
 
 /// A pre-training of PromptNet.
 pub struct PromptNetTrainer {
@@ -72,15 +72,10 @@ impl PromptNetTrainer {
     /// # Errors
     /// When the disk refuses.
     pub fn export(&self, folder: &Path, facts: &Metadata) -> Result<()> {
-        std::fs::create_dir_all(folder).map_err(|error| EngineError::io(folder, error))?;
         let mut metadata = facts.clone();
-        metadata.insert("format".to_owned(), "pt".to_owned());
         metadata.insert("n_steps".to_owned(), self.trainer.n_done().to_string());
-        let config = serde_json::to_vec_pretty(self.promptnet.config())
-            .map_err(|error| EngineError::argument(format!("the config cannot be written: {error}")))?;
-        let path = folder.join("config.json");
-        std::fs::write(&path, config).map_err(|error| EngineError::io(path, error))?;
-        Ok(save(&self.trainer.trained()?, &metadata, &folder.join("diffusion_pytorch_model.safetensors"))?)
+        let weights = ("diffusion_pytorch_model.safetensors", &self.trainer.trained()?);
+        Ok(save_pretrained(folder, self.promptnet.config(), weights, &metadata)?)
     }
 }
 

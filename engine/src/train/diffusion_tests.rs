@@ -58,20 +58,7 @@ fn gradients_are_the_references() {
     let (batch, draw) = batch(&golden, "in");
     let loss = diffusion_loss(&unet, &scheduler(PredictionType::Epsilon), &batch, &draw).unwrap();
     let gradients = loss.backward().unwrap();
-    let mut worst: (f64, &str) = (0.0, "");
-    for (name, variable) in &variables {
-        let gradient = gradients.get(variable).unwrap_or_else(|| panic!("{name} has no gradient"));
-        let expected = golden.case(&format!("gradient.{name}"));
-        let norm = expected.sqr().unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap().sqrt();
-        // A golden step that leaves a variable out would prove nothing of it.
-        assert!(norm > 1e-6, "{name}: the reference has no gradient either: {norm:e}");
-        let error = relative_error(gradient, expected);
-        assert!(error <= 1e-3, "{name}: relative error of the gradient {error:e}");
-        if error > worst.0 {
-            worst = (error, name);
-        }
-    }
-    println!("{} variables, worst gradient {:.1e} ({})", variables.len(), worst.0, worst.1);
+    golden.assert_gradients("gradient.", &variables, &gradients);
 }
 
 #[test]

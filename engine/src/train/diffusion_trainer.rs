@@ -14,7 +14,7 @@ use crate::error::{EngineError, Result};
 use crate::noise::{DdpmScheduler, NoiseConfig};
 use crate::unet::{UNet, UNetConfig};
 use crate::vae::VaeConfig;
-use crate::weights::{Metadata, Weights, save};
+use crate::weights::{Metadata, Weights, save_pretrained};
 
 /// A training of the UNet.
 pub struct DiffusionTrainer {
@@ -85,10 +85,8 @@ impl DiffusionTrainer {
     /// # Errors
     /// When the disk refuses.
     pub fn export(&self, folder: &Path, facts: &Metadata) -> Result<()> {
-        std::fs::create_dir_all(folder).map_err(|error| EngineError::io(folder, error))?;
         let mut metadata = facts.clone();
         for (key, value) in [
-            ("format", "pt".to_owned()),
             ("trainable", self.settings.trainable.name().to_owned()),
             ("n_steps", self.trainer.n_done().to_string()),
             // The convention of Equations 2 to 4: CLIP embeddings as the projection gives them.
@@ -96,11 +94,8 @@ impl DiffusionTrainer {
         ] {
             metadata.insert(key.to_owned(), value);
         }
-        let config = serde_json::to_vec_pretty(self.unet.config())
-            .map_err(|error| EngineError::argument(format!("the config cannot be written: {error}")))?;
-        let path = folder.join("config.json");
-        std::fs::write(&path, config).map_err(|error| EngineError::io(path, error))?;
-        Ok(save(&self.weights()?, &metadata, &folder.join("diffusion_pytorch_model.safetensors"))?)
+        let weights = ("diffusion_pytorch_model.safetensors", &self.weights()?);
+        Ok(save_pretrained(folder, self.unet.config(), weights, &metadata)?)
     }
 }
 

@@ -19,7 +19,7 @@ use candle_nn::VarBuilder;
 use candle_nn::var_builder::SimpleBackend;
 
 pub use error::WeightsError;
-pub use save::{Metadata, read_metadata, save};
+pub use save::{Metadata, read_metadata, save, save_pretrained};
 pub use variables::Variables;
 
 /// The tensors of one model, from a folder or from memory.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use candle_core::Tensor;
 use safetensors::View;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::WeightsError;
@@ -36,6 +36,32 @@ pub fn save(tensors: &BTreeMap<String, Tensor>, metadata: &Metadata, path: &Path
     write(tensors, metadata, &temporary).map_err(|error| unwritable(error.to_string()))?;
     File::open(&temporary).and_then(|file| file.sync_all()).map_err(|error| unwritable(error.to_string()))?;
     std::fs::rename(&temporary, path).map_err(|error| unwritable(error.to_string()))
+}
+
+/// Writes a model to `folder`, in the layout it is loaded from: `config.json`, and `tensors` as the file `weights`, which says
+/// of itself what `metadata` says.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn save_pretrained(
+    folder: &Path,
+    config: &impl Serialize,
+    (weights, tensors): (&str, &BTreeMap<String, Tensor>),
+    metadata: &Metadata,
+) -> Result<(), WeightsError> {
+    let path = folder.join("config.json");
+    let unwritable = |reason: String| WeightsError::Unwritable { file: path.clone(), reason };
+    let mut text = serde_json::to_vec_pretty(config).map_err(|error| unwritable(error.to_string()))?;
+    text.push(b'\n');
+    let temporary = path.with_extension("json.tmp");
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&temporary, text))
+        .and_then(|()| std::fs::rename(&temporary, &path))
+        .map_err(|error| unwritable(error.to_string()))?;
+    // For readers of other frameworks: the names are PyTorch's.
+    let mut metadata = metadata.clone();
+    metadata.insert("format".to_owned(), "pt".to_owned());
+    save(tensors, &metadata, &folder.join(weights))
 }
 
 /// The `safetensors` crate writes the facts in an order that changes from run to run: equal weights must be equal bytes.
