@@ -4,7 +4,8 @@ use candle_core::{Result, Tensor};
 
 use super::config::LlamaConfig;
 use super::llama::Source;
-use crate::op::{Frozen, Rope, attention, rms_norm, swiglu};
+use crate::op::attention::grouped::{Heads, self_attention};
+use crate::op::{Frozen, Rope, add, attention, is_fused, rms_norm, swiglu};
 
 /// `LlamaDecoderLayer` of HF transformers.
 #[derive(Clone, Debug)]
@@ -51,15 +52,19 @@ impl Block {
     /// `x` is (B, T, C), as is what is returned. `masks` (T, T) are one for all rows, or one for each.
     pub(super) fn forward(&self, x: &Tensor, masks: &[Tensor], rope: &Rope) -> Result<Tensor> {
         let attended = self.attention(&rms_norm(x, &self.input_layernorm, self.eps)?, masks, rope)?;
-        let x = (x + attended)?;
+        let x = add(x, &attended)?;
         let normed = rms_norm(&x, &self.post_attention_layernorm, self.eps)?;
         let inner = swiglu(&self.gate_up_proj.forward(&normed)?)?;
-        x + self.down_proj.forward(&inner)?
+        add(&x, &self.down_proj.forward(&inner)?)
     }
 
     fn attention(&self, x: &Tensor, masks: &[Tensor], rope: &Rope) -> Result<Tensor> {
         let (of_queries, of_keys) = (self.n_heads * self.head_dim, self.n_kv_heads * self.head_dim);
         let qkv = self.qkv_proj.forward(x)?; // (B, T, queries + keys + values)
+        if let ([mask], true) = (masks, is_fused(&qkv)) {
+            let heads = Heads { n_heads: self.n_heads, n_kv_heads: self.n_kv_heads, head_dim: self.head_dim };
+            return self.o_proj.forward(&self_attention(&qkv, heads, rope, mask)?);
+        }
         let query = rope.forward(&qkv.narrow(2, 0, of_queries)?, 0)?; // (B, T, H·d)
         let key = rope.forward(&qkv.narrow(2, of_queries, of_keys)?, 0)?; // (B, T, Hkv·d)
         let (key, value) = (self.shared(&key)?, self.shared(&qkv.narrow(2, of_queries + of_keys, of_keys)?)?); // (B, T, H·d)

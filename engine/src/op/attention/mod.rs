@@ -1,6 +1,7 @@
 //! Scaled dot-product attention.
 
 pub(crate) mod cached;
+pub(crate) mod grouped;
 mod kernel;
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
