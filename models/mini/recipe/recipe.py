@@ -1,0 +1,46 @@
+"""Rebuild the mini family: `python models/mini/recipe/recipe.py [--smoke] [STAGE...]`.
+
+A stage is one file in `stages/` with `INPUTS` (stages it reads), `VERSION` (bumped by hand when its output
+changes), `settings(smoke)` and `build(context)`. So a later stage is added by adding its file and its name to
+`ORDER`, and the driver knows nothing of what it makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from runner import StageSpec, cache_root, run_stage  # noqa: E402
+
+ORDER = ["fetch"]
+
+
+def load(name: str) -> StageSpec:
+    """Read one stage's file into the values that the runner needs."""
+    module = importlib.import_module(f"stages.{name}")
+    return StageSpec(name, module.VERSION, tuple(module.INPUTS), module.settings, module.build)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the named stages, or all of them, in order."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--smoke", action="store_true", help="a small version of each stage, kept apart from the full one")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"one of {', '.join(ORDER)}; all when none is named")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.stages) - set(ORDER))
+    if unknown:
+        parser.error(f"unknown stage {', '.join(unknown)}; known: {', '.join(ORDER)}")
+    root = cache_root() / ("smoke" if options.smoke else "full")
+    for name in ORDER:
+        if not options.stages or name in options.stages:
+            state = run_stage(load(name), root, options.smoke)
+            print(f"{name}: {state}", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
