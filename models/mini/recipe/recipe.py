@@ -28,8 +28,8 @@ def load(name: str) -> StageSpec:
 def main(arguments: list[str] | None = None) -> int:
     """Run the named stages, or all of them, in order."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--smoke", action="store_true", help="a small version of each stage, kept apart from the full one")
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"one of {', '.join(ORDER)}; all when none is named")
+    parser.add_argument("--smoke", action="store_true", help="a small version of each stage, kept apart")
+    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"of {', '.join(ORDER)}; default: all")
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.stages) - set(ORDER))
     if unknown:

