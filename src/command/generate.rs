@@ -82,7 +82,8 @@ fn understood(
     let assistant = speak::load(&args.speak, family, engine)?;
     let dino = engine.encoders().dino(std::slice::from_ref(reference))?; // (1, 1 + N, D_dino)
     let conversation = vec![Message::new("user", args.prompt.clone().unwrap_or_default())];
-    let noise = Noise::new(args.draw.seed).of("reply");
+    // As in the first round of a chat.
+    let noise = Noise::new(args.draw.seed).of("reply").at(0);
     let reply = speak::reply(&assistant, &args.speak, conversation, &dino, &noise)?;
     let said = reply.condition.unsqueeze(0).map_err(EngineError::from)?; // (1, D_clip)
     let clip = match like {

@@ -102,15 +102,18 @@ fn what_the_assistant_understands_is_drawn() {
         let said: Value = serde_json::from_str(&ran.stdout).unwrap();
         (std::fs::read(project.path("out.png")).unwrap(), said)
     };
-    let (one, said) = generate(&["--assistant"]);
-    project.cafe(&chat("chat", &["--say", "a dog on the beach"])).ends(0);
+    let words = ["--temperature", "1", "--seed", "3"];
+    let (one, said) = generate(&[&["--assistant"][..], &words].concat());
+    project.cafe(&chat("chat", &[&["--say", "a dog on the beach"][..], &words].concat())).ends(0);
     assert!(one == std::fs::read(project.path("chat/001.png")).unwrap(), "chat draws another picture");
     assert_eq!(said["reply"], kept(&project, "chat")["rounds"][0]["assistant"]);
     let (plain, said) = generate(&[]);
     assert!(plain != one && said["reply"].is_null());
-    let mixed = |alpha: &str| generate(&["--assistant", "--like", "w.png", "--alpha", alpha]).0;
+    let mixed = |alpha: &str| generate(&[&["--assistant", "--like", "w.png", "--alpha", alpha][..], &words].concat()).0;
     assert!(mixed("0") == one, "with alpha 0, w counts");
     assert!(mixed("0.5") != one && mixed("0.5") != mixed("1"));
+    let edited = generate(&[&["--assistant", "--edit", "w.png", "--strength", "0.4"][..], &words].concat()).0;
+    assert!(edited != one, "the picture to be edited changes nothing");
 }
 
 #[test]

@@ -252,6 +252,15 @@ fn new_keys_and_values_are_fitted_to_captions() {
     }
     assert!(weights(&project, "fitted") == weights(&project, "again"), "one fit, two results");
     assert!(weights(&project, "fitted") != weights(&project, "random"), "nothing was fitted");
+    // One that goes on does not fit again, unless what was fitted is damaged.
+    let (kept, before) = (project.path("fitted/fitted.safetensors"), weights(&project, "fitted"));
+    let written = || kept.metadata().unwrap().modified().unwrap();
+    let first = written();
+    train("fitted", "ridge").ends(0);
+    assert_eq!(written(), first);
+    std::fs::write(&kept, b"damaged").unwrap();
+    train("fitted", "ridge").ends(0);
+    assert!(written() != first && weights(&project, "fitted") == before);
     write_columns(&project.path("pairs.parquet"), 5, &["reference_image", "target_image"]);
     let said = train("without", "ridge").ends(2).stderr;
     assert!(said.contains("row 0 of the pairs has no `caption`") && said.contains("--init orthogonal"), "{said}");

@@ -76,7 +76,7 @@ pub(super) fn encode<P: Pictures>(
 }
 
 /// Of all that decides what the encoded rows are.
-fn fingerprint(encoding: &Encoding<'_>, models: &[PathBuf]) -> Result<String, Failure> {
+pub(super) fn fingerprint(encoding: &Encoding<'_>, models: &[PathBuf]) -> Result<String, Failure> {
     let read = encoding.pairs.fingerprint();
     let read = read.map_err(|error| Failure::usage(error.to_string(), "name other pairs"))?;
     let mut hasher = Hasher::new("encoded-pairs/v2").text("pairs", &read);

@@ -1,5 +1,7 @@
 //! The UNet at the beginning: the family's own, or one made of the base model's.
 
+use std::collections::BTreeMap;
+
 use cafe_engine::cafe::{Family, ImageEncoders, Role};
 use cafe_engine::encoder::text::TextEncoder;
 use cafe_engine::encoder::tokenizer::TextTokenizer;
@@ -9,16 +11,19 @@ use cafe_engine::train::DiffusionParts;
 use cafe_engine::unet::init::{Projections, from_base};
 use cafe_engine::unet::{CafeConfig, UNetConfig};
 use cafe_engine::vae::VaeConfig;
-use cafe_engine::weights::Weights;
+use cafe_engine::weights::{Metadata, Weights, read_metadata, save};
 use cafe_engine::{Device, EngineError, Tensor};
 use cafe_stages::training_pairs::TrainingPairs;
 
+use super::encode::{Encoding, fingerprint};
 use crate::cli::{Initialiser, TrainDiffusionArgs};
 use crate::failure::Failure;
 use crate::progress::steps;
 
 /// Pairs that the regression is fitted on, at most, spread over all of them.
 const FITTED_PAIRS: usize = 512;
+/// What was fitted, in the folder of the training.
+const FITTED: &str = "fitted.safetensors";
 /// Pictures that are in the models at once.
 const BATCH_ROWS: usize = 8;
 
@@ -45,25 +50,51 @@ pub(super) fn parts(
     let draws = Noise::new(args.train.seed).of("initial weights");
     let projections = match args.init {
         Initialiser::Orthogonal => Projections::orthogonal(&config, &cafe, 1.0, &draws)?,
-        Initialiser::Ridge => fitted(family, &encoders, pairs)?,
+        Initialiser::Ridge => fitted(args, family, &encoders, pairs)?,
     };
     let (tensors, unet) = from_base(&weights, &config, cafe, &projections, &draws)?;
     Ok(DiffusionParts { unet, weights: Weights::from_tensors(tensors, weights.file()), noise, vae })
 }
 
-/// Fitted on the targets x~ and their captions.
-fn fitted(family: &Family, encoders: &ImageEncoders, pairs: &TrainingPairs) -> Result<Projections, Failure> {
+/// Fitted on the targets x~ and their captions, once: a training that goes on finds them beside its weights.
+fn fitted(
+    args: &TrainDiffusionArgs,
+    family: &Family,
+    encoders: &ImageEncoders,
+    pairs: &TrainingPairs,
+) -> Result<Projections, Failure> {
+    let n_fitted = pairs.n_rows().min(FITTED_PAIRS);
+    // Evenly spread: neighbours are often of one subject.
+    let rows: Vec<usize> = (0..n_fitted).map(|index| index * pairs.n_rows() / n_fitted).collect();
+    let text_encoder = family.folder(Role::TextToImage).join("text_encoder");
+    let models = [family.folder(Role::ClipCondition), family.folder(Role::DinoCondition), text_encoder];
+    let fingerprint = fingerprint(&Encoding { pairs, rows: &rows, size_px: None }, &models)?;
+    let path = args.train.output.join(FITTED);
+    if read_metadata(&path).is_ok_and(|facts| facts.get("fingerprint") == Some(&fingerprint)) {
+        let kept = Weights::open_file(&path).map_err(EngineError::from)?;
+        let matrix = |name: &str| tensor(kept.tensor(name));
+        return Ok(Projections { clip: matrix("clip")?, dino: matrix("dino")? });
+    }
+    let made = fit(family, encoders, pairs, &rows)?;
+    let tensors = BTreeMap::from([("clip".to_owned(), made.clip.clone()), ("dino".to_owned(), made.dino.clone())]);
+    save(&tensors, &Metadata::from([("fingerprint".to_owned(), fingerprint)]), &path).map_err(EngineError::from)?;
+    Ok(made)
+}
+
+fn fit(
+    family: &Family,
+    encoders: &ImageEncoders,
+    pairs: &TrainingPairs,
+    rows: &[usize],
+) -> Result<Projections, Failure> {
     let base = family.folder(Role::TextToImage);
     let tokenizer = TextTokenizer::load(&base.join("tokenizer"))?;
     let text_encoder = TextEncoder::load(&base.join("text_encoder"), &Device::Cpu)?;
-    let n_fitted = pairs.n_rows().min(FITTED_PAIRS);
     let shown = steps("fit initial weights");
     let (mut clip, mut dino, mut text) = (Vec::new(), Vec::new(), Vec::new());
-    for first in (0..n_fitted).step_by(BATCH_ROWS) {
+    for (n_done, chunk) in rows.chunks(BATCH_ROWS).enumerate() {
         let (mut images, mut captions) = (Vec::new(), Vec::new());
-        for index in first..n_fitted.min(first + BATCH_ROWS) {
-            // Evenly spread: neighbours are often of one subject.
-            let row = index * pairs.n_rows() / n_fitted;
+        for row in chunk.iter().copied() {
             let read =
                 pairs.read(row, 1).map_err(|error| Failure::usage(error.to_string(), "mend or remove the row"))?;
             for pair in read {
@@ -84,7 +115,7 @@ fn fitted(family: &Family, encoders: &ImageEncoders, pairs: &TrainingPairs) -> R
             // Without the start token, whose state is the same for every text.
             text.push(mean_over_tokens(&tensor(states.narrow(1, 1, n_ids - 1))?)?);
         }
-        shown.at(first, n_fitted);
+        shown.at(n_done * BATCH_ROWS, rows.len());
     }
     let joined = |parts: &[Tensor]| tensor(Tensor::cat(parts, 0));
     Ok(Projections::fitted(&joined(&clip)?, &joined(&dino)?, &joined(&text)?)?)

@@ -17,9 +17,10 @@ use crate::progress::steps;
 
 /// Opens the pairs, and makes the folder of the training.
 pub(super) fn open(args: &TrainArgs, wanted: Wanted) -> Result<TrainingPairs, Failure> {
+    let pairs = TrainingPairs::open(&args.pairs, wanted)
+        .map_err(|error| Failure::usage(error.to_string(), "name a release, or a Parquet file of pairs"))?;
     std::fs::create_dir_all(&args.output).map_err(|error| output(&args.output, &error))?;
-    TrainingPairs::open(&args.pairs, wanted)
-        .map_err(|error| Failure::usage(error.to_string(), "name a release, or a Parquet file of pairs"))
+    Ok(pairs)
 }
 
 pub(super) fn settings(args: &TrainArgs) -> TrainSettings {
