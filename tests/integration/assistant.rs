@@ -2,7 +2,7 @@
 //! with. Its words mean nothing; how they are kept, and what is drawn by them, can be seen all the same.
 
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use cafe_pipeline::frame;
@@ -10,21 +10,8 @@ use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use polars::prelude::*;
 use serde_json::Value;
 
+use crate::support::models::{family, killed_at_work, project};
 use crate::support::program::Project;
-use crate::support::training::killed_at_work;
-
-fn family() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/goldens/family")
-}
-
-fn project() -> Project {
-    let project = Project::new("");
-    for name in ["x.png", "w.png"] {
-        project.write(name, &std::fs::read(family().join(name)).unwrap());
-    }
-    std::os::unix::fs::symlink(family(), project.path("family")).unwrap();
-    project
-}
 
 fn chat<'a>(output: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let args =

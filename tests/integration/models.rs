@@ -1,28 +1,15 @@
 //! `generate` and `train`, through the program, with the tiny family that the engine's goldens were made with.
 
 use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 
 use cafe_pipeline::frame;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use polars::prelude::*;
 
+use crate::support::models::{family, killed_at_work, project};
 use crate::support::program::Project;
-use crate::support::training::killed_at_work;
-
-fn family() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("engine/goldens/family")
-}
-
-/// A project whose folder has `x.png` and `w.png`; no manifest is needed.
-fn project() -> Project {
-    let project = Project::new("");
-    for name in ["x.png", "w.png"] {
-        project.write(name, &std::fs::read(family().join(name)).unwrap());
-    }
-    project
-}
 
 fn with_family<'a>(args: &[&'a str], family: &'a Path) -> Vec<&'a str> {
     [args, &["--family", family.to_str().unwrap()]].concat()

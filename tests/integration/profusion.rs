@@ -7,8 +7,8 @@ use std::process::Stdio;
 use cafe_pipeline::frame;
 use polars::prelude::*;
 
+use crate::support::models::killed_at_work;
 use crate::support::program::Project;
-use crate::support::training::killed_at_work;
 
 /// A project with `x.png` and the family `family`, made of the goldens' folders.
 fn project() -> Project {

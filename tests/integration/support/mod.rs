@@ -3,5 +3,5 @@
 pub(crate) mod forgetful;
 pub(crate) mod kinds;
 pub(crate) mod lab;
+pub(crate) mod models;
 pub(crate) mod program;
-pub(crate) mod training;
