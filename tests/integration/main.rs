@@ -5,6 +5,7 @@
 mod assistant;
 mod crash;
 mod faults;
+mod mini;
 mod models;
 mod power_cut;
 mod profusion;

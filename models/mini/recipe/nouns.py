@@ -7,10 +7,8 @@ has no noun here is left out: flags, symbols, bare skin tones, and what is a sig
 from __future__ import annotations
 
 _BY_NOUN = {
-    "animal": ["animal-amphibian", "animal-mammal", "animal-reptile", "cat-face", "monkey-face"],
-    "bird": ["animal-bird"],
-    "insect": ["animal-bug"],
-    "sea animal": ["animal-marine"],
+    "animal": ["animal-amphibian", "animal-mammal", "animal-reptile", "cat-face", "monkey-face", "animal-bird",
+               "animal-bug", "animal-marine"],
     "plant": ["plant-flower", "plant-other"],
     "fruit": ["food-fruit"],
     "vegetable": ["food-vegetable"],
@@ -18,7 +16,7 @@ _BY_NOUN = {
     "drink": ["drink", "dishware"],
     "vehicle": ["transport-ground", "transport-air", "transport-water"],
     "building": ["place-building", "place-religious", "hotel"],
-    "scene": ["place-geographic", "place-other"],
+    "landscape": ["place-geographic", "place-other"],
     "weather sign": ["sky & weather"],
     "clock": ["time"],
     "garment": ["clothing"],
@@ -36,6 +34,7 @@ _BY_NOUN = {
 }
 
 NOUN_OF = {subcategory: noun for noun, members in _BY_NOUN.items() for subcategory in members}
+NOUNS = tuple(_BY_NOUN)
 
 
 def noun_of(category: str, subcategory: str) -> str | None:

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from runner import StageSpec, cache_root, run_stage  # noqa: E402
 
-ORDER = ["fetch"]
+ORDER = ["fetch", "glyphs", "features", "split", "neighbours", "sheets", "vae"]
 
 
 def load(name: str) -> StageSpec:

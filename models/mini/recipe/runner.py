@@ -27,9 +27,10 @@ class StageSpec:
 
 @dataclass(frozen=True)
 class Context:
-    """What a stage may touch: its inputs' folders to read, and one new folder to write."""
+    """What a stage may touch: its inputs' folders to read, one new folder to write, and one that outlives a stop."""
 
     out: Path
+    state: Path
     inputs: dict[str, Path]
     settings: dict[str, Any]
     downloads: Path
@@ -72,7 +73,9 @@ def run_stage(spec: StageSpec, root: Path, smoke: bool) -> str:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        spec.build(Context(work, folders, settings, root.parent / "downloads"))
+        # Named by the fingerprint: a training never goes on from the state of another one.
+        state = root / ".state" / f"{spec.name}-{wanted[:16]}"
+        spec.build(Context(work, state, folders, settings, root.parent / "downloads"))
         (work / MARK).write_text(json.dumps({"fingerprint": wanted}))
         shutil.rmtree(final, ignore_errors=True)
         work.rename(final)

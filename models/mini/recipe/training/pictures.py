@@ -1,0 +1,83 @@
+"""Batches of pictures. What a batch shows depends on the seed and its number only, so that a training can go on."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from world.scene import Scene, Variety, draw_scene, reference_scene, render
+
+
+class Glyphs:
+    """The glyphs of one split. Rows keep their number in the whole table."""
+
+    def __init__(self, glyphs: Path, split: Path, name: str) -> None:
+        """Read the table and keep what belongs to the split `name`."""
+        self.pictures = np.load(glyphs / "glyphs.npy", mmap_mode="r")
+        self.rows: list[dict[str, Any]] = json.loads((glyphs / "glyphs.json").read_text())
+        self.split = name
+        table = json.loads((split / "split.json").read_text())
+        self.group = [table[row["concept"]][0] for row in self.rows]
+        self.members = [i for i, row in enumerate(self.rows) if table[row["concept"]][1] == name]
+        self.by_noun: dict[str, list[int]] = defaultdict(list)
+        for index in self.members:
+            self.by_noun[self.rows[index]["noun"]].append(index)
+        # Between one vote for each noun and one for each glyph: faces and people are a third of all glyphs.
+        sizes = np.sqrt([len(indices) for indices in self.by_noun.values()])
+        self._nouns, self._shares = list(self.by_noun), sizes / sizes.sum()
+
+    def noun(self, index: int) -> str:
+        """The generic noun of a glyph."""
+        return str(self.rows[index]["noun"])
+
+    def draw(self, rng: np.random.Generator) -> int:
+        """Some glyph of the split: a noun first, then one of its glyphs."""
+        noun = self._nouns[rng.choice(len(self._nouns), p=self._shares)]
+        return int(rng.choice(self.by_noun[noun]))
+
+    def scene(self, rng: np.random.Generator, variety: Variety, index: int | None = None) -> Scene:
+        """A scene of a glyph of the split, over one of its backgrounds."""
+        index = self.draw(rng) if index is None else index
+        return draw_scene(rng, self.split, index, self.noun(index), variety)
+
+    def reference(self, rng: np.random.Generator, index: int | None = None) -> Scene:
+        """A glyph as people crop their subjects."""
+        index = self.draw(rng) if index is None else index
+        return reference_scene(rng, self.split, index, self.noun(index))
+
+    def render(self, scene: Scene) -> np.ndarray:
+        """The pixels of a scene: (64, 64, 3) u8."""
+        return render(scene, self.pictures)
+
+
+def pixels(pictures: list[np.ndarray]) -> torch.Tensor:
+    """Pictures as (B, 3, H, W) u8."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+
+
+def scaled(batch: torch.Tensor) -> torch.Tensor:
+    """(B, 3, H, W) u8 as f32 in -1..1, channels last."""
+    return (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+class _Stream(IterableDataset):
+    def __init__(self, make: Callable[[np.random.Generator], Any], seed: int, start: int, end: int) -> None:
+        self.make, self.seed, self.start, self.end = make, seed, start, end
+
+    def __iter__(self) -> Iterator[Any]:
+        torch.set_num_threads(1)
+        for step in range(self.start, self.end):
+            yield self.make(np.random.default_rng([self.seed, step]))
+
+
+def batches(make: Callable[[np.random.Generator], Any], seed: int, start: int, end: int) -> Iterator[Any]:
+    """`make(rng)` for each step from `start` on, made ahead by another process."""
+    stream = _Stream(make, seed, start, end)
+    return iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4, multiprocessing_context="fork"))
