@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from runner import StageSpec, cache_root, run_stage  # noqa: E402
 
-ORDER = ["fetch", "glyphs", "features", "split", "neighbours", "sheets", "vae"]
+ORDER = ["fetch", "glyphs", "features", "split", "neighbours", "sheets", "vae", "tokenizer", "pairs",
+         "dino_condition", "clip_condition", "text_to_image", "dino_filter", "clip_filter", "dino_judge", "clip_judge"]
 
 
 def load(name: str) -> StageSpec:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -12,20 +13,33 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
-from world.scene import Scene, Variety, draw_scene, reference_scene, render
+from world.scene import Scene, Variant, Variety, draw_scene, reference_scene, render
+
+
+def half_of(group: str) -> int:
+    """Which half of the data a group is in: encoders that judge learn of other drawings than those that filter."""
+    return hashlib.sha256(f"half {group}".encode()).digest()[0] & 1
+
+
+def draw_variant(rng: np.random.Generator) -> Variant:
+    """A drawing as it is or, as often, another made of it: four times as many subjects to tell apart."""
+    if rng.random() < 0.5:
+        return Variant()
+    return Variant(int(rng.integers(6)), bool(rng.integers(2)))
 
 
 class Glyphs:
     """The glyphs of one split. Rows keep their number in the whole table."""
 
-    def __init__(self, glyphs: Path, split: Path, name: str) -> None:
-        """Read the table and keep what belongs to the split `name`."""
+    def __init__(self, glyphs: Path, split: Path, name: str, half: int | None = None) -> None:
+        """Read the table and keep what belongs to the split `name`; of its groups one `half`, 0 or 1, or all."""
         self.pictures = np.load(glyphs / "glyphs.npy", mmap_mode="r")
         self.rows: list[dict[str, Any]] = json.loads((glyphs / "glyphs.json").read_text())
         self.split = name
         table = json.loads((split / "split.json").read_text())
         self.group = [table[row["concept"]][0] for row in self.rows]
-        self.members = [i for i, row in enumerate(self.rows) if table[row["concept"]][1] == name]
+        self.members = [i for i, row in enumerate(self.rows)
+                        if table[row["concept"]][1] == name and half in (None, half_of(self.group[i]))]
         self.by_noun: dict[str, list[int]] = defaultdict(list)
         for index in self.members:
             self.by_noun[self.rows[index]["noun"]].append(index)

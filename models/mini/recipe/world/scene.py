@@ -19,6 +19,14 @@ TINTS = {"red": (0.85, 0.1, 0.1), "green": (0.1, 0.6, 0.2), "blue": (0.15, 0.3, 
 
 
 @dataclass(frozen=True)
+class Variant:
+    """Another drawing made of one: its colours turned by sixths, or its mirror image. A subject of its own."""
+
+    sixths: int = 0
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
 class Scene:
     """One picture, in words and numbers. `glyph` is a row of the table of glyphs; `pixels` the glyph's longer side."""
 
@@ -34,6 +42,7 @@ class Scene:
     pixels: float = 40.0
     degrees: float = 0.0
     shift: tuple[float, float] = (0.0, 0.0)
+    variant: Variant = Variant()
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,20 @@ def reference_scene(rng: np.random.Generator, split: str, glyph: int, noun: str)
     """A picture as people crop their subjects: the glyph as it is, in the middle, filling most of the frame."""
     scene = Scene(glyph, noun, draw_background(rng, split), "large")
     return replace(scene, pixels=float(rng.uniform(52, 58)), shift=tuple(map(float, rng.uniform(-1.5, 1.5, 2))))
+
+
+def varied(glyph: np.ndarray, variant: Variant) -> np.ndarray:
+    """The drawing, (64, 64, 4) f32 premultiplied in 0..255, with its colours turned (in YIQ) and mirrored."""
+    if variant.mirrored:
+        glyph = glyph[:, ::-1]
+    if variant.sixths == 0:
+        return glyph
+    to_yiq = np.array([[0.299, 0.587, 0.114], [0.5959, -0.2746, -0.3213], [0.2115, -0.5227, 0.3112]], np.float32)
+    cos, sin = np.cos(variant.sixths * np.pi / 3), np.sin(variant.sixths * np.pi / 3)
+    turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]], np.float32)
+    matrix = np.linalg.inv(to_yiq) @ turn @ to_yiq
+    colours = np.clip(glyph[..., :3] @ matrix.T.astype(np.float32), 0, glyph[..., 3:])
+    return np.concatenate([colours, glyph[..., 3:]], -1)
 
 
 def restyled(glyph: np.ndarray, scene: Scene) -> np.ndarray:
@@ -146,7 +169,7 @@ def centres(scene: Scene) -> list[tuple[float, float]]:
 def render(scene: Scene, glyphs: np.ndarray) -> np.ndarray:
     """The picture: (SIDE, SIDE, 3) u8. `glyphs` is the table (N, 64, 64, 4) u8, premultiplied."""
     canvas = paint(scene.background, SIDE)
-    glyph = restyled(glyphs[scene.glyph].astype(np.float32), scene)
+    glyph = restyled(varied(glyphs[scene.glyph].astype(np.float32), scene.variant), scene)
     for centre in centres(scene):
         layer = _placed(glyph, scene.pixels, scene.degrees, centre)
         canvas = layer[..., :3] + canvas * (1 - layer[..., 3:] / 255)

@@ -1,0 +1,23 @@
+"""Stage `clip_filter`: the encoder that decides whether the picture is what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from runner import Context
+from training import clip
+
+VERSION = 1
+INPUTS = ["glyphs", "split", "tokenizer"]
+_PLAN = clip.ClipPlan(width=160, layers=5, heads=5, text_width=128, text_layers=3, projection=128, seed=32, half=0)
+
+
+def settings(smoke: bool) -> dict[str, Any]:
+    """The plan; a smoke run takes a few small steps."""
+    return asdict(replace(_PLAN, steps=10, batch=16) if smoke else _PLAN)
+
+
+def build(context: Context) -> None:
+    """Train and write it."""
+    clip.build(context, replace(_PLAN, steps=context.settings["steps"], batch=context.settings["batch"]))

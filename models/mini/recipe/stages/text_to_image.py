@@ -1,0 +1,86 @@
+"""Stage `text_to_image`: the base model, a small Stable Diffusion 2: text encoder and UNet, on the stage `vae`'s latents."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from runner import Context
+from training.clip import encode
+from training.diffusion import noise_scheduler, noised
+from training.loop import Plan, train
+from training.pictures import Glyphs, pixels, scaled
+from world.scene import Variety
+from world.words import caption, instruction
+
+VERSION = 1
+INPUTS = ["glyphs", "split", "vae", "tokenizer"]
+_WIDTH = 128
+
+
+def settings(smoke: bool) -> dict[str, Any]:
+    """Widths and lengths."""
+    return {"channels": [64, 96, 128], "text_layers": 4, "steps": 10 if smoke else 8000, "batch": 8 if smoke else 64,
+            "learning_rate": 6e-4, "drop": 0.1, "seed": 51}
+
+
+def models(chosen: dict[str, Any], tokenizer: CLIPTokenizer, in_channels: int) -> torch.nn.ModuleDict:
+    """A text encoder and a UNet of SD2's kind."""
+    text = CLIPTextModel(CLIPTextConfig(
+        vocab_size=len(tokenizer), hidden_size=_WIDTH, intermediate_size=4 * _WIDTH, num_attention_heads=4,
+        num_hidden_layers=chosen["text_layers"], max_position_embeddings=tokenizer.model_max_length, hidden_act="gelu",
+        projection_dim=_WIDTH, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=0,
+    ))
+    unet = UNet2DConditionModel(
+        sample_size=16, in_channels=in_channels, out_channels=in_channels, block_out_channels=chosen["channels"],
+        down_block_types=["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+        up_block_types=["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"], layers_per_block=1,
+        attention_head_dim=[c // 32 for c in chosen["channels"]], cross_attention_dim=_WIDTH, norm_num_groups=16,
+        use_linear_projection=True,
+    )
+    return torch.nn.ModuleDict({"unet": unet.to(memory_format=torch.channels_last), "text": text})
+
+
+def build(context: Context) -> None:
+    """Write `text_to_image/` in diffusers' layout, and `log.json`."""
+    chosen = context.settings
+    glyphs = Glyphs(context.inputs["glyphs"], context.inputs["split"], "base")
+    tokenizer = CLIPTokenizer.from_pretrained(context.inputs["tokenizer"] / "tokenizer")
+    vae = AutoencoderKL.from_pretrained(context.inputs["vae"] / "vae").eval().requires_grad_(False)
+    vae.to(memory_format=torch.channels_last)
+    torch.manual_seed(chosen["seed"])
+    modules = models(chosen, tokenizer, vae.config.latent_channels)
+    n_unet, n_text = (sum(p.numel() for p in modules[name].parameters()) for name in ("unet", "text"))
+    assert n_unet <= 5_000_000 and n_text <= 2_000_000, (n_unet, n_text)
+    scheduler = noise_scheduler()
+
+    def make(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        scenes = [glyphs.scene(rng, Variety()) for _ in range(chosen["batch"])]
+        words = [instruction(s, rng) if rng.random() < 0.15 else caption(s, rng) for s in scenes]
+        words = ["" if rng.random() < chosen["drop"] else text for text in words]
+        return pixels([glyphs.render(scene) for scene in scenes]), encode(tokenizer, words)
+
+    def loss_of(batch: Any, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
+        pictures, ids = batch
+        with torch.no_grad():
+            posterior = vae.encode(scaled(pictures)).latent_dist
+            latents = posterior.mean.float() * vae.config.scaling_factor
+        x_t, t, v, weight = noised(latents, scheduler.alphas_cumprod, generator)
+        states = modules["text"](input_ids=ids).last_hidden_state
+        error = (modules["unet"](x_t, t, states).sample.float() - v).square().mean((1, 2, 3))
+        return (weight * error).mean(), {"v": float(error.detach().mean())}
+
+    plan = Plan(chosen["steps"], chosen["learning_rate"], chosen["seed"])
+    log = train(modules, make, loss_of, plan, context.state)
+    folder = context.out / "text_to_image"
+    vae.save_pretrained(folder / "vae")
+    modules["unet"].save_pretrained(folder / "unet")
+    modules["text"].save_pretrained(folder / "text_encoder")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    scheduler.save_pretrained(folder / "scheduler")
+    (context.out / "log.json").write_text(json.dumps(log))
