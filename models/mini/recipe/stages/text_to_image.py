@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,6 @@ def build(context: Context) -> None:
     vae.save_pretrained(folder / "vae")
     modules["unet"].save_pretrained(folder / "unet")
     modules["text"].save_pretrained(folder / "text_encoder")
-    tokenizer.save_pretrained(folder / "tokenizer")
+    shutil.copytree(context.inputs["tokenizer"] / "tokenizer", folder / "tokenizer")
     scheduler.save_pretrained(folder / "scheduler")
     (context.out / "log.json").write_text(json.dumps(log))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -119,5 +120,5 @@ def build(context: Context, plan: ClipPlan) -> None:
     log = train(torch.nn.ModuleDict({"clip": model}), make, loss_of, schedule, context.state)
     model.save_pretrained(context.out / "model")
     write_processor(context.out / "model")
-    tokenizer.save_pretrained(context.out / "model")
+    shutil.copytree(context.inputs["tokenizer"] / "tokenizer", context.out / "model", dirs_exist_ok=True)
     (context.out / "log.json").write_text(json.dumps(log))
