@@ -45,7 +45,7 @@ fn measure() -> Result<(), EngineError> {
     let scheduler = DdpmScheduler::new(&noise_config)?;
     let mut optimizer = AdamW::new(variables.clone(), AdamWConfig::default())?;
     timed("train", n_runs, || {
-        let loss = diffusion_loss(&unet, &scheduler, &batch, &draw)?;
+        let loss = diffusion_loss(&unet, &scheduler, &batch, &draw, None)?;
         let (gradients, _) = clip_grad_norm(Gradients::of(&variables, &loss.backward()?), 1.0)?;
         optimizer.step(&gradients, 1e-4)
     })?;

@@ -73,6 +73,9 @@ pub(crate) struct TrainDiffusionArgs {
     /// Probability with which each of the two conditions is dropped.
     #[arg(long, value_name = "P", default_value_t = 0.1, value_parser = parse_share)]
     pub(crate) drop: f64,
+    /// Bounds the weight of timesteps with little noise (min-SNR); 5 is usual. Without it all count alike, as in the paper.
+    #[arg(long, value_name = "F", value_parser = parse_weight)]
+    pub(crate) min_snr_gamma: Option<f64>,
     /// What is trained.
     #[arg(long, value_enum, default_value_t = Trains::All)]
     pub(crate) trainable: Trains,

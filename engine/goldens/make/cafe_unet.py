@@ -6,7 +6,8 @@ import pathlib
 
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers.training_utils import compute_snr
 from safetensors.torch import save_file
 
 import common
@@ -115,7 +116,15 @@ def alphas_cumprod():
     return torch.cumprod(1 - betas, dim=0)
 
 
-def loss_of(model, data, prediction_type="epsilon"):
+def min_snr_weights(timesteps, prediction_type, gamma=1.0):
+    """As diffusers' `train_text_to_image.py --snr_gamma`, with its own `compute_snr`."""
+    scheduler = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    snr = compute_snr(scheduler, timesteps)
+    weights = torch.stack([snr, gamma * torch.ones_like(timesteps)], dim=1).min(dim=1)[0]
+    return weights / (snr if prediction_type == "epsilon" else snr + 1)
+
+
+def loss_of(model, data, prediction_type="epsilon", min_snr=False):
     """Eq. 3: mean squared error of the noise, both conditions dropped independently."""
     dtype = model.dtype
     alpha = alphas_cumprod()[data["timesteps"]].to(dtype)[:, None, None, None]
@@ -124,7 +133,11 @@ def loss_of(model, data, prediction_type="epsilon"):
     clip = data["clip"].to(dtype) * data["keep_clip"].to(dtype)[:, None]
     dino = data["dino"].to(dtype) * data["keep_dino"].to(dtype)[:, None, None]
     target = noise if prediction_type == "epsilon" else alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
-    return F.mse_loss(model.predict(noisy, data["timesteps"], clip, dino), target)
+    predicted = model.predict(noisy, data["timesteps"], clip, dino)
+    if not min_snr:
+        return F.mse_loss(predicted, target)
+    squares = F.mse_loss(predicted, target, reduction="none").mean(dim=(1, 2, 3))
+    return (squares * min_snr_weights(data["timesteps"], prediction_type)).mean()
 
 
 def main():
@@ -148,6 +161,7 @@ def main():
             loss = loss_of(exact, data, kind)
             loss.backward()
             cases[f"out.loss.{kind}"] = loss.float()
+            cases[f"out.min_snr.{kind}"] = loss_of(exact, data, kind, min_snr=True).detach().float()
             if kind == "epsilon":
                 for name, parameter in exact.named_parameters():
                     cases[f"gradient.{name}"] = parameter.grad.float()

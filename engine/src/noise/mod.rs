@@ -5,6 +5,7 @@ mod ddim;
 mod ddpm;
 mod dpm_solver;
 mod guidance;
+mod min_snr;
 mod sampler;
 mod schedule;
 mod seed;

@@ -104,22 +104,30 @@ impl DiffusionDraw {
     }
 }
 
-/// The loss of Eq. 3, a scalar: the mean square of predicted − true noise, or velocity where the noise scheduler says so.
+/// The loss of Eq. 3, a scalar: the mean square of predicted − true noise, or velocity where the noise scheduler says so. With
+/// `min_snr_gamma` each row has the weight of [`NoiseSchedule::min_snr_weights`](crate::noise::NoiseSchedule::min_snr_weights).
 ///
 /// # Errors
-/// When shapes do not fit, or of the tensors.
+/// When shapes do not fit, γ is out of range, or of the tensors.
 pub fn diffusion_loss(
     unet: &UNet,
     scheduler: &DdpmScheduler,
     batch: &DiffusionBatch,
     draw: &DiffusionDraw,
+    min_snr_gamma: Option<f64>,
 ) -> Result<Tensor> {
     let noisy = scheduler.add_noise(&batch.latents, &draw.noise, &draw.timesteps)?;
     let target = scheduler.target(&batch.latents, &draw.noise, &draw.timesteps)?;
     let conditions = batch.conditions.kept(&draw.keep_clip, &draw.keep_dino)?;
     let timesteps = Tensor::new(draw.timesteps.as_slice(), noisy.device())?;
     let predicted = unet.forward(&noisy, &timesteps, &Conditioning::Cafe(conditions))?;
-    Ok((predicted - target)?.sqr()?.to_dtype(DType::F32)?.mean_all()?)
+    let squares = (predicted - target)?.sqr()?.to_dtype(DType::F32)?;
+    let Some(gamma) = min_snr_gamma else { return Ok(squares.mean_all()?) };
+    let weights = scheduler.schedule().min_snr_weights(&draw.timesteps, gamma)?;
+    // (B)
+    let of_rows = squares.flatten_from(1)?.mean(1)?;
+    let weights = Tensor::new(weights, of_rows.device())?;
+    Ok((of_rows * weights)?.mean_all()?)
 }
 
 #[cfg(test)]

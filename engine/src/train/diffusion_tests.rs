@@ -36,19 +36,21 @@ fn model(golden: &Golden, n_clip_tokens: usize, trainable: Trainable) -> (UNet, 
     (unet, variables.all())
 }
 
-fn loss(golden: &Golden, kind: PredictionType) -> f32 {
+fn loss(golden: &Golden, kind: PredictionType, min_snr_gamma: Option<f64>) -> f32 {
     let (unet, _) = model(golden, 2, Trainable::All);
     let (batch, draw) = batch(golden, "in");
-    diffusion_loss(&unet, &scheduler(kind), &batch, &draw).unwrap().to_scalar().unwrap()
+    diffusion_loss(&unet, &scheduler(kind), &batch, &draw, min_snr_gamma).unwrap().to_scalar().unwrap()
 }
 
 #[test]
 fn the_loss_is_the_references() {
     let golden = Golden::open("cafe_unet");
     for (kind, name) in [(PredictionType::Epsilon, "epsilon"), (PredictionType::VPrediction, "v_prediction")] {
-        let expected = golden.case(&format!("out.loss.{name}")).to_scalar::<f32>().unwrap();
-        let actual = loss(&golden, kind);
-        assert!((actual - expected).abs() <= 1e-5 * expected, "{name}: {actual} for {expected}");
+        for (form, gamma) in [("loss", None), ("min_snr", Some(1.0))] {
+            let expected = golden.case(&format!("out.{form}.{name}")).to_scalar::<f32>().unwrap();
+            let actual = loss(&golden, kind, gamma);
+            assert!((actual - expected).abs() <= 1e-5 * expected, "{form} of {name}: {actual} for {expected}");
+        }
     }
 }
 
@@ -56,7 +58,7 @@ fn gradients_are_the_references() {
     let golden = Golden::open("cafe_unet");
     let (unet, variables) = model(&golden, 2, Trainable::All);
     let (batch, draw) = batch(&golden, "in");
-    let loss = diffusion_loss(&unet, &scheduler(PredictionType::Epsilon), &batch, &draw).unwrap();
+    let loss = diffusion_loss(&unet, &scheduler(PredictionType::Epsilon), &batch, &draw, None).unwrap();
     let gradients = loss.backward().unwrap();
     golden.assert_gradients("gradient.", &variables, &gradients);
 }
@@ -76,7 +78,7 @@ fn with_one_clip_token_its_keys_have_exactly_no_gradient() {
     let golden = Golden::open("cafe_unet");
     let (unet, variables) = model(&golden, 1, Trainable::NewKv);
     let (batch, draw) = batch(&golden, "in");
-    let loss = diffusion_loss(&unet, &scheduler(PredictionType::Epsilon), &batch, &draw).unwrap();
+    let loss = diffusion_loss(&unet, &scheduler(PredictionType::Epsilon), &batch, &draw, None).unwrap();
     let gradients = loss.backward().unwrap();
     let largest = |variable: &Var| {
         let gradient = gradients.get(variable).unwrap();
@@ -100,7 +102,7 @@ fn frozen_weights_have_no_gradient() {
     let (unet, variables) = model(&golden, 2, Trainable::Attn2);
     assert!(variables.keys().all(|name| name.contains(".attn2.") || name.starts_with("clip_tokens.")));
     let (batch, draw) = batch(&golden, "in");
-    let loss = diffusion_loss(&unet, &scheduler(PredictionType::Epsilon), &batch, &draw).unwrap();
+    let loss = diffusion_loss(&unet, &scheduler(PredictionType::Epsilon), &batch, &draw, None).unwrap();
     let gradients = loss.backward().unwrap();
     for (name, variable) in &variables {
         let expected = golden.case(&format!("gradient.{name}"));
@@ -117,7 +119,7 @@ fn twenty_steps_of_adamw_follow_pytorch() {
     let expected = golden.case("train.losses").to_vec1::<f32>().unwrap();
     for (step, expected) in expected.into_iter().enumerate() {
         let (batch, draw) = batch(&golden, &format!("train.{}", step % 5));
-        let loss = diffusion_loss(&unet, &scheduler(PredictionType::Epsilon), &batch, &draw).unwrap();
+        let loss = diffusion_loss(&unet, &scheduler(PredictionType::Epsilon), &batch, &draw, None).unwrap();
         let gradients = loss.backward().unwrap();
         let (gradients, _) = clip_grad_norm(Gradients::of(&variables, &gradients), 1.0).unwrap();
         optimizer.step(&gradients, 1e-3).unwrap();

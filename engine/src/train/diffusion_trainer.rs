@@ -112,10 +112,11 @@ impl Training for DiffusionTrainer {
     fn step(&mut self, pairs: &EncodedTable) -> Result<StepReport> {
         let (unet, scheduler, device) = (&self.unet, &self.scheduler, &self.device);
         let (vae, n_timesteps, drop) = (&self.vae, self.n_train_timesteps, self.settings.drop_probability);
+        let min_snr_gamma = self.settings.min_snr_gamma;
         self.trainer.step(pairs.n_rows(), |rows, noise| {
             let batch = DiffusionBatch::read(pairs, rows, vae, &noise.of("latents"), device)?;
             let draw = DiffusionDraw::new(batch.latents.dims(), n_timesteps, drop, noise, device)?;
-            diffusion_loss(unet, scheduler, &batch, &draw)
+            diffusion_loss(unet, scheduler, &batch, &draw, min_snr_gamma)
         })
     }
 }

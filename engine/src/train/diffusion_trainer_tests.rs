@@ -28,7 +28,7 @@ fn settings() -> DiffusionSettings {
         ema_decay: 0.9,
         seed: 3,
     };
-    DiffusionSettings { train, drop_probability: 0.1, trainable: Trainable::Attn2 }
+    DiffusionSettings { train, drop_probability: 0.1, trainable: Trainable::Attn2, min_snr_gamma: Some(5.0) }
 }
 
 fn pairs(folder: &Path) -> EncodedTable {

@@ -40,6 +40,8 @@ pub struct DiffusionSettings {
     pub drop_probability: f64,
     /// What is trained.
     pub trainable: Trainable,
+    /// γ of the min-SNR weights; `None` weighs all timesteps alike, as the paper does.
+    pub min_snr_gamma: Option<f64>,
 }
 
 impl TrainSettings {

@@ -77,6 +77,7 @@ fn settings(args: &TrainDiffusionArgs) -> DiffusionSettings {
     DiffusionSettings {
         train: run_loop::settings(&args.train),
         drop_probability: args.drop,
+        min_snr_gamma: args.min_snr_gamma,
         trainable: match args.trainable {
             Trains::All => Trainable::All,
             Trains::Attn2 => Trainable::Attn2,
