@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from runner import StageSpec, cache_root, run_stage  # noqa: E402
 
-ORDER = ["fetch", "glyphs", "features", "split", "neighbours", "sheets", "vae", "tokenizer", "pairs",
-         "dino_condition", "clip_condition", "text_to_image", "dino_filter", "clip_filter", "dino_judge", "clip_judge"]
+ORDER = ["fetch", "glyphs", "features", "split", "neighbours", "sheets", "tokenizer", "scenes", "subjects", "pairs",
+         "vae", "dino_condition", "clip_condition", "latents", "conditions", "cafe_start", "text_to_image",
+         "dino_filter", "clip_filter", "dino_judge", "clip_judge", "measure_encoders", "family"]
 
 
 def load(name: str) -> StageSpec:

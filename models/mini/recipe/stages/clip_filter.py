@@ -9,8 +9,8 @@ from runner import Context
 from training import clip
 
 VERSION = 1
-INPUTS = ["glyphs", "split", "tokenizer"]
-_PLAN = clip.ClipPlan(width=160, layers=5, heads=5, text_width=128, text_layers=3, projection=128, seed=32, half=0)
+INPUTS = ["scenes", "tokenizer"]
+_PLAN = clip.ClipPlan(width=128, layers=4, heads=4, text_width=128, text_layers=2, projection=128, seed=32, half=0)
 
 
 def settings(smoke: bool) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from runner import Context
 from training import clip
 
 VERSION = 1
-INPUTS = ["glyphs", "split", "tokenizer"]
-_PLAN = clip.ClipPlan(width=144, layers=6, heads=6, text_width=96, text_layers=4, projection=96, seed=42, half=1)
+INPUTS = ["scenes", "tokenizer"]
+_PLAN = clip.ClipPlan(width=144, layers=3, heads=6, text_width=96, text_layers=3, projection=96, seed=42, half=1)
 
 
 def settings(smoke: bool) -> dict[str, Any]:

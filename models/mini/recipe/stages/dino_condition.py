@@ -9,8 +9,8 @@ from runner import Context
 from training import dino
 
 VERSION = 1
-INPUTS = ["glyphs", "split"]
-_PLAN = dino.DinoPlan(width=160, layers=5, heads=5, seed=21, half=None, dinov2=True, draws=True)
+INPUTS = ["subjects"]
+_PLAN = dino.DinoPlan(width=160, layers=4, heads=5, seed=21, half=None, dinov2=True, draws=True)
 
 
 def settings(smoke: bool) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from runner import Context
 from training import dino
 
 VERSION = 1
-INPUTS = ["glyphs", "split"]
-_PLAN = dino.DinoPlan(width=160, layers=5, heads=5, seed=31, half=0)
+INPUTS = ["subjects"]
+_PLAN = dino.DinoPlan(width=128, layers=4, heads=4, seed=31, half=0)
 
 
 def settings(smoke: bool) -> dict[str, Any]:

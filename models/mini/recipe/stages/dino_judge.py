@@ -7,11 +7,10 @@ from typing import Any
 
 from runner import Context
 from training import dino
-from world.scene import Variety
 
 VERSION = 1
-INPUTS = ["glyphs", "split"]
-_PLAN = dino.DinoPlan(width=144, layers=6, heads=6, seed=41, half=1, variety=Variety(style=0.35, turn=0.2, several=0.15))
+INPUTS = ["subjects"]
+_PLAN = dino.DinoPlan(width=144, layers=3, heads=6, seed=41, half=1)
 
 
 def settings(smoke: bool) -> dict[str, Any]:

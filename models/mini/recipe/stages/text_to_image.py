@@ -8,25 +8,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from runner import Context
 from training.clip import encode
+from training.corpus import Subjects
 from training.diffusion import noise_scheduler, noised
 from training.loop import Plan, train
-from training.pictures import Glyphs, pixels, scaled
-from world.scene import Variety
+from training.unet import sd_unet
 from world.words import caption, instruction
 
 VERSION = 1
-INPUTS = ["glyphs", "split", "vae", "tokenizer"]
+INPUTS = ["subjects", "latents", "vae", "tokenizer"]
 _WIDTH = 128
 
 
 def settings(smoke: bool) -> dict[str, Any]:
     """Widths and lengths."""
-    return {"channels": [64, 96, 128], "text_layers": 4, "steps": 10 if smoke else 8000, "batch": 8 if smoke else 64,
+    return {"text_layers": 4, "steps": 10 if smoke else 8000, "batch": 8 if smoke else 64,
             "learning_rate": 6e-4, "drop": 0.1, "seed": 51}
 
 
@@ -37,40 +37,33 @@ def models(chosen: dict[str, Any], tokenizer: CLIPTokenizer, in_channels: int) -
         num_hidden_layers=chosen["text_layers"], max_position_embeddings=tokenizer.model_max_length, hidden_act="gelu",
         projection_dim=_WIDTH, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=0,
     ))
-    unet = UNet2DConditionModel(
-        sample_size=16, in_channels=in_channels, out_channels=in_channels, block_out_channels=chosen["channels"],
-        down_block_types=["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
-        up_block_types=["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"], layers_per_block=1,
-        attention_head_dim=[c // 32 for c in chosen["channels"]], cross_attention_dim=_WIDTH, norm_num_groups=16,
-        use_linear_projection=True,
-    )
-    return torch.nn.ModuleDict({"unet": unet.to(memory_format=torch.channels_last), "text": text})
+    text.set_attn_implementation("eager")
+    return torch.nn.ModuleDict({"unet": sd_unet(in_channels, _WIDTH), "text": text})
 
 
 def build(context: Context) -> None:
     """Write `text_to_image/` in diffusers' layout, and `log.json`."""
     chosen = context.settings
-    glyphs = Glyphs(context.inputs["glyphs"], context.inputs["split"], "base")
+    stored = Subjects(context.inputs["subjects"]).scenes
+    rows = np.load(context.inputs["latents"] / "rows.npy")
+    known = torch.from_numpy(np.load(context.inputs["latents"] / "latents.npy"))
     tokenizer = CLIPTokenizer.from_pretrained(context.inputs["tokenizer"] / "tokenizer")
-    vae = AutoencoderKL.from_pretrained(context.inputs["vae"] / "vae").eval().requires_grad_(False)
-    vae.to(memory_format=torch.channels_last)
+    vae = AutoencoderKL.from_pretrained(context.inputs["vae"] / "vae")
     torch.manual_seed(chosen["seed"])
     modules = models(chosen, tokenizer, vae.config.latent_channels)
     n_unet, n_text = (sum(p.numel() for p in modules[name].parameters()) for name in ("unet", "text"))
     assert n_unet <= 5_000_000 and n_text <= 2_000_000, (n_unet, n_text)
     scheduler = noise_scheduler()
 
-    def make(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        scenes = [glyphs.scene(rng, Variety()) for _ in range(chosen["batch"])]
+    def make(rng: np.random.Generator, _: int) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn = rng.choice(len(rows), chosen["batch"], replace=False)
+        scenes = [stored[row] for row in rows[drawn]]
         words = [instruction(s, rng) if rng.random() < 0.15 else caption(s, rng) for s in scenes]
         words = ["" if rng.random() < chosen["drop"] else text for text in words]
-        return pixels([glyphs.render(scene) for scene in scenes]), encode(tokenizer, words)
+        return known[torch.from_numpy(drawn)].float(), encode(tokenizer, words)
 
     def loss_of(batch: Any, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
-        pictures, ids = batch
-        with torch.no_grad():
-            posterior = vae.encode(scaled(pictures)).latent_dist
-            latents = posterior.mean.float() * vae.config.scaling_factor
+        latents, ids = batch
         x_t, t, v, weight = noised(latents, scheduler.alphas_cumprod, generator)
         states = modules["text"](input_ids=ids).last_hidden_state
         error = (modules["unet"](x_t, t, states).sample.float() - v).square().mean((1, 2, 3))

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.pictures import batches
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -47,7 +45,7 @@ def _write(path: Path, state: dict[str, Any]) -> None:
 
 def train(
     modules: torch.nn.ModuleDict,
-    make: Callable[[np.random.Generator], Any],
+    make: Callable[[np.random.Generator, int], Any],
     loss_of: Callable[[Any, torch.Generator], tuple[torch.Tensor, dict[str, float]]],
     plan: Plan,
     state: Path,
@@ -58,7 +56,8 @@ def train(
 
     Goes on from `state` where it was stopped, and keeps `log.jsonl` there. Returns what was logged.
     """
-    torch.set_num_threads(os.cpu_count() or 1)
+    # Two trainings of one thread each get more done than one of two threads.
+    torch.set_num_threads(int(os.environ.get("CAFE_RECIPE_THREADS", os.cpu_count() or 1)))
     parameters = [p for p in modules.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay)
     means = [p.detach().clone() for p in parameters]
@@ -79,7 +78,9 @@ def train(
         log_path.write_text("".join(json.dumps(row) + "\n" for row in log))
 
     modules.train()
-    for step, batch in enumerate(batches(make, plan.seed, start, plan.steps), start):
+    for step in range(start, plan.steps):
+        # What a batch shows depends on the seed and its number only, so that a training can go on.
+        batch = make(np.random.default_rng([plan.seed, step]), step)
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
         for group in optimiser.param_groups:
             group["lr"] = _rate(plan, step)

@@ -1,17 +1,14 @@
-"""Batches of pictures. What a batch shows depends on the seed and its number only, so that a training can go on."""
+"""The glyphs of a split. Nothing here needs torch: what draws pictures runs where nothing is trained."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, IterableDataset
 
 from world.scene import Scene, Variant, Variety, draw_scene, reference_scene, render
 
@@ -69,29 +66,3 @@ class Glyphs:
     def render(self, scene: Scene) -> np.ndarray:
         """The pixels of a scene: (64, 64, 3) u8."""
         return render(scene, self.pictures)
-
-
-def pixels(pictures: list[np.ndarray]) -> torch.Tensor:
-    """Pictures as (B, 3, H, W) u8."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
-
-
-def scaled(batch: torch.Tensor) -> torch.Tensor:
-    """(B, 3, H, W) u8 as f32 in -1..1, channels last."""
-    return (batch.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-class _Stream(IterableDataset):
-    def __init__(self, make: Callable[[np.random.Generator], Any], seed: int, start: int, end: int) -> None:
-        self.make, self.seed, self.start, self.end = make, seed, start, end
-
-    def __iter__(self) -> Iterator[Any]:
-        torch.set_num_threads(1)
-        for step in range(self.start, self.end):
-            yield self.make(np.random.default_rng([self.seed, step]))
-
-
-def batches(make: Callable[[np.random.Generator], Any], seed: int, start: int, end: int) -> Iterator[Any]:
-    """`make(rng)` for each step from `start` on, made ahead by another process."""
-    stream = _Stream(make, seed, start, end)
-    return iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4, multiprocessing_context="fork"))

@@ -166,11 +166,24 @@ def centres(scene: Scene) -> list[tuple[float, float]]:
     return [(step * (index + 0.5), middle[1]) for index in range(scene.count)]
 
 
-def render(scene: Scene, glyphs: np.ndarray) -> np.ndarray:
-    """The picture: (SIDE, SIDE, 3) u8. `glyphs` is the table (N, 64, 64, 4) u8, premultiplied."""
-    canvas = paint(scene.background, SIDE)
+def cover(scene: Scene, glyphs: np.ndarray) -> np.ndarray:
+    """What of the picture is not background: (SIDE, SIDE, 4) f32 in 0..255, premultiplied.
+
+    `glyphs` is the table (N, 64, 64, 4) u8, premultiplied.
+    """
+    canvas = np.zeros((SIDE, SIDE, 4), np.float32)
     glyph = restyled(varied(glyphs[scene.glyph].astype(np.float32), scene.variant), scene)
     for centre in centres(scene):
         layer = _placed(glyph, scene.pixels, scene.degrees, centre)
-        canvas = layer[..., :3] + canvas * (1 - layer[..., 3:] / 255)
-    return canvas.clip(0, 255).round().astype(np.uint8)
+        canvas = layer + canvas * (1 - layer[..., 3:] / 255)
+    return canvas
+
+
+def over(covered: np.ndarray, background: Background) -> np.ndarray:
+    """What `cover` gave, over its background: (SIDE, SIDE, 3) u8."""
+    return (covered[..., :3] + paint(background, SIDE) * (1 - covered[..., 3:] / 255)).clip(0, 255).round().astype(np.uint8)
+
+
+def render(scene: Scene, glyphs: np.ndarray) -> np.ndarray:
+    """The picture: (SIDE, SIDE, 3) u8. `glyphs` is the table (N, 64, 64, 4) u8, premultiplied."""
+    return over(cover(scene, glyphs), scene.background)

@@ -1,0 +1,1 @@
+"""What is measured of the trained models, on splits that no training saw."""

@@ -1,0 +1,38 @@
+"""Stage `latents`: the VAE's mean latents of all scenes of the stage `subjects`, scaled: each is read many times."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+
+from runner import Context
+from training.corpus import Subjects
+from training.tensors import pixels, scaled
+
+VERSION = 1
+INPUTS = ["subjects", "vae"]
+
+
+def settings(smoke: bool) -> dict[str, Any]:
+    """Nothing to set."""
+    return {}
+
+
+def build(context: Context) -> None:
+    """Write `rows.npy`, numbers of pictures (N), and `latents.npy` (N, C, 8, 8) f16."""
+    torch.set_num_threads(int(os.environ.get("CAFE_RECIPE_THREADS", os.cpu_count() or 1)))
+    subjects = Subjects(context.inputs["subjects"])
+    vae = AutoencoderKL.from_pretrained(context.inputs["vae"] / "vae").eval()
+    rows = np.concatenate([np.arange(row["start"] + row["references"], row["start"] + row["pictures"])
+                           for row in subjects.rows])
+    found = []
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for start in range(0, len(rows), 64):
+            part = scaled(pixels(subjects.pictures[rows[start:start + 64]]))
+            found.append((vae.encode(part).latent_dist.mean.float() * vae.config.scaling_factor).half().numpy())
+    np.save(context.out / "rows.npy", rows)
+    np.save(context.out / "latents.npy", np.concatenate(found))

@@ -1,0 +1,38 @@
+"""Stage `measure_encoders`: what each pair of encoders tells apart on `val`, and the thresholds of the preset `mini-1`."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import torch
+from transformers import Dinov2Model, ViTModel
+
+from measure.encoders import Clip, Dino, measure_clip, measure_dino
+from runner import Context
+from training.pictures import Glyphs
+
+VERSION = 1
+INPUTS = ["glyphs", "split", "clip_condition", "clip_filter", "dino_condition", "dino_filter"]
+PAIRS = ("condition", "filter")
+
+
+def settings(smoke: bool) -> dict[str, Any]:
+    """Which split, how many captions, and how many scenes of each drawing."""
+    return {"split": "val", "captions": 200 if smoke else 1500, "scenes": 2 if smoke else 4, "seed": 81}
+
+
+def build(context: Context) -> None:
+    """Write `encoders.json`: for each pair what was measured; the thresholds of the pair `filter` are the preset's."""
+    torch.set_num_threads(int(os.environ.get("CAFE_RECIPE_THREADS", os.cpu_count() or 1)))
+    chosen = context.settings
+    glyphs = Glyphs(context.inputs["glyphs"], context.inputs["split"], chosen["split"])
+    found: dict[str, Any] = {}
+    for pair in PAIRS:
+        clip = Clip(context.inputs[f"clip_{pair}"] / "model")
+        kind = Dinov2Model if pair == "condition" else ViTModel
+        dino = Dino(context.inputs[f"dino_{pair}"] / "model", kind)
+        found[pair] = {"clip": measure_clip(clip, glyphs, chosen["captions"], chosen["seed"]),
+                       "dino": measure_dino(dino, glyphs, chosen["scenes"], chosen["seed"] + 1)}
+    (context.out / "encoders.json").write_text(json.dumps(found, indent=1))
