@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
-from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from runner import Context
 from training.pictures import Glyphs
@@ -28,6 +27,12 @@ def settings(smoke: bool) -> dict[str, Any]:
     return {"texts": 200 if smoke else 20000, "length": LENGTH, "seed": 5}
 
 
+def byte_letters() -> list[str]:
+    """The letter of each byte, printable ones first, as byte-level BPE has them (GPT-2): others follow from 256 on."""
+    shown = [*range(ord("!"), ord("~") + 1), *range(ord("\u00a1"), ord("\u00ac") + 1), *range(ord("\u00ae"), ord("\u00ff") + 1)]
+    return [chr(byte) for byte in shown] + [chr(256 + index) for index in range(256 - len(shown))]
+
+
 def build(context: Context) -> None:
     """Write `tokenizer/`: `vocab.json`, `merges.txt` and `tokenizer_config.json`."""
     texts = list(_EXTRA) * 3
@@ -43,7 +48,7 @@ def build(context: Context) -> None:
     learner.train_from_iterator(texts, trainers.BpeTrainer(
         vocab_size=4000, end_of_word_suffix="</w>", initial_alphabet=alphabet, show_progress=False))
     merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
-    letters = list(bytes_to_unicode().values())
+    letters = byte_letters()
     names = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(pair) for pair in merges),
              "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {name: index for index, name in enumerate(dict.fromkeys(names))}

@@ -28,9 +28,10 @@ def settings(smoke: bool) -> dict[str, Any]:
 
 def psnr(vae: AutoencoderKL, pictures: torch.Tensor) -> float:
     """Mean over pictures of the peak signal-to-noise ratio of their reconstructions, in dB; clipped to 0..255."""
+    wanted = scaled(pictures).to(vae.device)
     with torch.no_grad():
-        decoded = vae.decode(vae.encode(scaled(pictures)).latent_dist.mean).sample
-    error = ((decoded.clamp(-1, 1) - scaled(pictures)) * 0.5).square().mean((1, 2, 3))
+        decoded = vae.decode(vae.encode(wanted).latent_dist.mean).sample
+    error = ((decoded.clamp(-1, 1) - wanted) * 0.5).square().mean((1, 2, 3))
     return float((-10 * error.log10()).mean())
 
 
@@ -64,7 +65,7 @@ def build(context: Context) -> None:
     def loss_of(batch: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         wanted = scaled(batch)
         posterior = vae.encode(wanted).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=generator)
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(wanted.device)
         decoded = vae.decode(posterior.mean.float() + posterior.std.float() * noise).sample.float()
         difference = decoded - wanted
         absolute, square = difference.abs().mean(), difference.square().mean()

@@ -83,7 +83,7 @@ def build(context: Context, plan: ClipPlan) -> None:
         said = model.get_text_features(input_ids=ids).pooler_output.float()
         seen, said = (torch.nn.functional.normalize(x, dim=-1) for x in (seen, said))
         logits = model.logit_scale.exp().clamp(max=100) * said @ seen.T
-        loss = torch.zeros(())
+        loss = logits.new_zeros(())
         for scores, wanted in ((logits, fits), (logits.T, fits.T)):
             share = wanted.float() / wanted.sum(1, keepdim=True)
             loss = loss - (share * scores.log_softmax(1)).sum(1).mean() / 2

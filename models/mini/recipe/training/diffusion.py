@@ -30,8 +30,9 @@ def noised(latents: torch.Tensor, alphas: torch.Tensor, generator: torch.Generat
     rows = len(latents)
     # One t from each of B equal parts of the time: the loss of a batch varies less.
     t = ((torch.arange(rows) + torch.rand(rows, generator=generator)) / rows * len(alphas)).long().clamp(max=999)
+    t, alphas = t.to(latents.device), alphas.to(latents.device)
     alpha = alphas[t].view(-1, 1, 1, 1)
-    noise = torch.randn(latents.shape, generator=generator)
+    noise = torch.randn(latents.shape, generator=generator).to(latents.device)
     x_t = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
     v = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
     ratio = alphas[t] / (1 - alphas[t]).clamp(min=1e-8)

@@ -90,8 +90,8 @@ def build(context: Context, plan: DinoPlan) -> None:
         classes = torch.nn.functional.normalize(states[:, 0].float(), dim=-1)
         first, second = classes.chunk(2)
         scores = torch.cat([first, second]) @ torch.cat([first, second]).T / plan.temperature
-        scores = scores.masked_fill(torch.eye(len(scores), dtype=torch.bool), -1e4)
-        wanted = torch.arange(len(scores)).roll(plan.drawings)
+        scores = scores.masked_fill(torch.eye(len(scores), dtype=torch.bool, device=scores.device), -1e4)
+        wanted = torch.arange(len(scores), device=scores.device).roll(plan.drawings)
         loss = torch.nn.functional.cross_entropy(scores, wanted)
         parts = {"contrast": float(loss.detach()), "top1": float((scores.argmax(1) == wanted).float().mean())}
         if plan.draws:

@@ -15,6 +15,19 @@ import numpy as np
 import torch
 
 
+# "cuda" trains there; what is drawn is drawn on the CPU all the same, so that a seed means the same batches and noise.
+DEVICE = torch.device(os.environ.get("CAFE_RECIPE_DEVICE", "cpu"))
+
+
+def on_device(batch: Any) -> Any:
+    """A batch's tensors where the model is."""
+    if isinstance(batch, torch.Tensor):
+        return batch.to(DEVICE)
+    if isinstance(batch, dict):
+        return {name: on_device(value) for name, value in batch.items()}
+    return tuple(on_device(value) for value in batch)
+
+
 @dataclass(frozen=True)
 class Plan:
     """How long and how fast. `seconds` is said in the log beside the estimate, and limits nothing."""
@@ -58,13 +71,14 @@ def train(
     """
     # Two trainings of one thread each get more done than one of two threads.
     torch.set_num_threads(int(os.environ.get("CAFE_RECIPE_THREADS", os.cpu_count() or 1)))
+    modules.to(DEVICE)
     parameters = [p for p in modules.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay)
     means = [p.detach().clone() for p in parameters]
     saved, log_path = state / "state.pt", state / "log.jsonl"
     start, spent, log = 0, 0.0, []
     if saved.is_file():
-        known = torch.load(saved, weights_only=True)
+        known = torch.load(saved, weights_only=True, map_location=DEVICE)
         modules.load_state_dict(known["modules"])
         optimiser.load_state_dict(known["optimiser"])
         means, start, spent, log = known["means"], known["step"], known["seconds"], known["log"]
@@ -80,11 +94,11 @@ def train(
     modules.train()
     for step in range(start, plan.steps):
         # What a batch shows depends on the seed and its number only, so that a training can go on.
-        batch = make(np.random.default_rng([plan.seed, step]), step)
+        batch = on_device(make(np.random.default_rng([plan.seed, step]), step))
         generator = torch.Generator().manual_seed(plan.seed * 1_000_003 + step)
         for group in optimiser.param_groups:
             group["lr"] = _rate(plan, step)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(DEVICE.type, torch.bfloat16):
             loss, parts = loss_of(batch, generator)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -109,7 +123,7 @@ def train(
     with torch.no_grad():
         for parameter, mean in zip(parameters, means, strict=True):
             parameter.copy_(mean)
-    modules.eval()
+    modules.eval().to("cpu")
     return log
 
 
