@@ -47,12 +47,7 @@ pub(super) fn version(tree: &Tree, report: &mut Report<'_>) -> bool {
 /// Checks everything that schemas say.
 pub(super) fn schemas(rules: &Rules, tree: &Tree, report: &mut Report<'_>) {
     let vocabulary = Vocabulary::new(rules);
-    // The version has been judged already.
-    let mut top = tree.root.clone();
-    if let Some(top) = top.as_object_mut() {
-        top.insert("version".to_owned(), VERSION.into());
-    }
-    Explain { rules: &rules.document, base: "", others: &[], tree, vocabulary: &vocabulary }.check(report, &top);
+    Explain { rules: &rules.document, base: "", others: &[], tree, vocabulary: &vocabulary }.check(report, &top(tree));
     for (index, stage) in stages(&tree.root) {
         let base = stage_pointer(index);
         let (common, own) = split(stage, &rules.common);
@@ -73,6 +68,16 @@ pub(super) fn schemas(rules: &Rules, tree: &Tree, report: &mut Report<'_>) {
             None => foreign(rules, &vocabulary, tree, report, &base, &own),
         }
     }
+}
+
+/// The top level, as it is compared with its schema.
+pub(super) fn top(tree: &Tree) -> Value {
+    let mut top = tree.root.clone();
+    // The version has been judged already.
+    if let Some(top) = top.as_object_mut() {
+        top.insert("version".to_owned(), VERSION.into());
+    }
+    top
 }
 
 /// The stages that are tables.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::check::stages;
 use super::explain::stage_pointer;
+use super::pointer::child;
 use super::report::{At, Report};
 use super::suggest::{closest, list, shown};
 use super::tree::Tree;
@@ -143,4 +144,58 @@ fn catalog(tree: &Tree, url: &str, report: &mut Report<'_>) {
         report.hide(place.value.clone());
     }
     report.add(&tree.spans, pointer, At::Value, message, Some(example.to_owned()));
+}
+
+/// Checks what no schema can say about models: names of files, and what is done with them.
+pub(super) fn models(tree: &Tree, report: &mut Report<'_>) {
+    let models = tree.root.get("models").and_then(Value::as_object).into_iter().flatten();
+    for (name, model) in models {
+        let base = child("/models", name);
+        let files: Vec<&Value> = model.get("files").and_then(Value::as_array).into_iter().flatten().collect();
+        let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+        for (index, file) in files.iter().enumerate() {
+            let Some(path) = file.get("path").and_then(Value::as_str) else { continue };
+            let pointer = format!("{base}/files/{index}/path");
+            if !is_plain(path) {
+                let message = format!("{} is not the name of a file in the model's folder", shown(&Value::from(path)));
+                let help = "write it without `..`, `\\`, a leading `/` or a leading `.`".to_owned();
+                report.add(&tree.spans, &pointer, At::Value, message, Some(help));
+            } else if let Some(first) = seen.insert(path, index) {
+                report.add(&tree.spans, &pointer, At::Value, format!("the file {path:?} stands twice"), None);
+                report.also(&tree.spans, &format!("{base}/files/{first}/path"), "the other one");
+            }
+        }
+        let sources = model.get("sources").and_then(Value::as_array).into_iter().flatten();
+        for (index, source) in sources.enumerate() {
+            let kind = source.get("type").and_then(Value::as_str).unwrap_or_default();
+            if matches!(kind, "hub" | "wheel") && files.is_empty() {
+                let message = format!("the model has no `files`, so that nobody knows which of the {kind}'s it is");
+                let help = "list them: `files = [{ path = \"config.json\", sha256 = \"…\" }, …]`".to_owned();
+                report.add(&tree.spans, &format!("{base}/sources/{index}"), At::Value, message, Some(help));
+            }
+            let folder = source.get("folder").and_then(Value::as_str).unwrap_or_default();
+            if !folder.is_empty() && !is_plain(folder) {
+                let message = format!("{} is not a folder inside of the {kind}", shown(&Value::from(folder)));
+                let help = Some("write it without `..`, `\\` or a leading `/`".to_owned());
+                report.add(&tree.spans, &format!("{base}/sources/{index}/folder"), At::Value, message, help);
+            }
+        }
+        let Some(prepare) = model.get("prepare").and_then(Value::as_str) else { continue };
+        let ends = |end: &str| {
+            let paths = files.iter().filter_map(|file| file.get("path")?.as_str());
+            paths.filter(|path| path.ends_with(end)).count()
+        };
+        let wanted = match prepare {
+            "gguf" if ends(".gguf") != 1 => "exactly one file that ends in `.gguf`",
+            _ => continue,
+        };
+        let message = format!("`prepare = {prepare:?}` needs {wanted} among `files`");
+        report.add(&tree.spans, &format!("{base}/prepare"), At::Value, message, None);
+    }
+}
+
+/// A path that stays in its folder, on every machine, and hides nothing.
+fn is_plain(path: &str) -> bool {
+    let odd = |c: char| c.is_control() || matches!(c, '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|');
+    path.len() <= 512 && !path.contains(odd) && path.split('/').all(|part| !part.is_empty() && !part.starts_with('.'))
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::models::{MODEL_NAME_PATTERN, Models};
 use super::{Budget, CatalogSettings, StorageSettings, VERSION};
 
 /// A stage's name, and nothing that a file system or a node's name (`stage.part`) could trip over.
@@ -35,6 +36,10 @@ pub(super) struct Document {
     /// When a run stops, resumably.
     #[serde(default)]
     pub(super) budget: Budget,
+    /// Models by name, besides those that the program knows: where their files come from.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": MODEL_NAME_PATTERN }))]
+    pub(super) models: Models,
     /// The stages, in any order.
     #[schemars(length(min = 1))]
     pub(super) stage: Vec<Map<String, Value>>,

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::branches::{Verdict, choices, expected_types, judge};
 use super::document::NAME_PATTERN;
 use super::help::{STAGE_HELP, example, for_name, for_type, range};
+use super::models::{MODEL_NAME_PATTERN, SHA256_PATTERN};
 use super::pointer::{child, last};
 use super::report::{At, Report};
 use super::rules::{self, Compiled};
@@ -177,11 +178,21 @@ impl Explain<'_> {
                 ("an entry stands twice in the list".to_owned(), Some("write each entry once".to_owned()))
             }
             Kind::Pattern { pattern } if pattern == NAME_PATTERN => for_name(value),
+            Kind::Pattern { pattern } if pattern == SHA256_PATTERN => (
+                format!("{found} is no SHA-256"),
+                Some("write 64 lower-case hexadecimal digits, as `sha256sum FILE` prints them".to_owned()),
+            ),
             Kind::Pattern { pattern } => (
                 format!("{found} does not have the right form"),
                 Some(format!("it must match the regular expression `{pattern}`")),
             ),
             Kind::Format { format } => (format!("{found} is no {format}"), None),
+            Kind::PropertyNames { error } if matches!(error.kind(), Kind::Pattern { pattern } if pattern == MODEL_NAME_PATTERN) =>
+            {
+                let name = shown(error.instance());
+                let rule = "lower-case letters, digits, `.`, `_` and `-`, a letter or digit first, at most 64";
+                (format!("{name} is not a valid name for a model"), Some(rule.to_owned()))
+            }
             Kind::PropertyNames { error } => {
                 (format!("the key {} is not possible here: {error}", shown(error.instance())), None)
             }

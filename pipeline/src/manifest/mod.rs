@@ -8,6 +8,7 @@ mod document;
 mod error;
 mod explain;
 mod help;
+mod models;
 mod parse;
 mod pointer;
 mod report;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use error::{ManifestError, ManifestErrors};
+pub use models::{ModelDecl, ModelFile, ModelRole, ModelSource, Models, Prepare, parse_models};
 pub use pointer::SpanMap;
 pub use schema::{schema, schema_text};
 
@@ -51,6 +53,8 @@ pub struct Manifest {
     pub storage: StorageSettings,
     /// When to stop.
     pub budget: Budget,
+    /// Models by name.
+    pub models: Models,
     /// The stages, in the order written.
     pub stages: Vec<Stage>,
     /// Where in the text each value stands, for [`Manifest::from_issue`].

@@ -34,10 +34,7 @@ impl Manifest {
     /// # Errors
     /// All mistakes in it.
     pub fn parse(path: &Path, text: &str, registry: &StageRegistry) -> Result<Self, ManifestErrors> {
-        let rules = Rules::new(registry).map_err(|message| {
-            let help = "this is a fault of the program, not of the manifest: please report it";
-            ManifestErrors::unreadable(path, message, help)
-        })?;
+        let rules = Rules::new(registry).map_err(|message| faults_of_the_program(path, message))?;
         Self::parse_with(path, text, &rules)
     }
 
@@ -51,12 +48,10 @@ impl Manifest {
         }
         let tree = Tree::new(table.get_ref());
         if check::version(&tree, &mut report) {
-            for unfit in &tree.unfit {
-                let help = Some(unfit.help.to_owned());
-                report.add(&tree.spans, &unfit.pointer, At::Value, unfit.message.clone(), help);
-            }
+            tree.report_unfit(&mut report);
             check::schemas(rules, &tree, &mut report);
             cross::graph(&tree, &mut report);
+            cross::models(&tree, &mut report);
             cross::places(&tree, super::folder_of(path), &mut report);
         }
         report.settle(&tree.spans);
@@ -86,6 +81,11 @@ impl Manifest {
         let pointer = format!("{}{slash}{}", stage_pointer(stage), issue.pointer);
         report.error(&self.spans, &pointer, At::Value, issue.message.clone(), issue.help.clone())
     }
+}
+
+pub(super) fn faults_of_the_program(path: &Path, message: String) -> ManifestErrors {
+    let help = "this is a fault of the program, not of the manifest: please report it";
+    ManifestErrors::unreadable(path, message, help)
 }
 
 fn read_text(path: &Path) -> Result<String, ManifestErrors> {
@@ -141,12 +141,13 @@ fn build(path: &Path, text: &str, rules: &Rules, tree: Tree, report: &mut Report
         catalog: document.catalog,
         storage: document.storage,
         budget: document.budget,
+        models: document.models,
         stages,
         spans,
     })
 }
 
 /// The schemas are made from these types, so that this should not fail; what does is said in serde's words.
-fn typed<T: DeserializeOwned>(value: Value, refuse: impl FnOnce(String)) -> Option<T> {
+pub(super) fn typed<T: DeserializeOwned>(value: Value, refuse: impl FnOnce(String)) -> Option<T> {
     serde_json::from_value(value).map_err(|error| refuse(error.to_string())).ok()
 }

@@ -48,7 +48,7 @@ impl Rules {
     }
 }
 
-fn compile(mut schema: Value) -> Result<Compiled, String> {
+pub(super) fn compile(mut schema: Value) -> Result<Compiled, String> {
     if let Ok(schema) = <&mut Schema>::try_from(&mut schema) {
         RecursiveTransform(mark_integers).transform(schema);
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::StageSettings;
 use super::document::{Document, HEAD, StageHead};
+use super::models::RegistryDocument;
 use crate::stage::{StageKind, StageRegistry};
 
 /// The JSON schema of manifests, draft 2020-12, for editors.
@@ -58,6 +59,11 @@ pub fn schema_text(registry: &StageRegistry) -> String {
 /// The schema of the top level; the stages are any tables.
 pub(super) fn document_schema() -> Value {
     schema_of::<Document>()
+}
+
+/// The schema of a file of models alone.
+pub(super) fn registry_schema() -> Value {
+    schema_of::<RegistryDocument>()
 }
 
 /// The schema of the keys that every stage has.

@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 
 use super::pointer::{Place, SpanMap, child};
+use super::report::{At, Report};
 
 /// A value that TOML can say and JSON cannot.
 pub(super) struct Unfit {
@@ -33,6 +34,14 @@ impl Tree {
         tree.spans.insert(String::new(), Place { key: None, value: 0..0, element: false });
         tree.root = tree.table("", table);
         tree
+    }
+
+    /// Reports the values that JSON cannot say.
+    pub(super) fn report_unfit(&self, report: &mut Report<'_>) {
+        for unfit in &self.unfit {
+            let help = Some(unfit.help.to_owned());
+            report.add(&self.spans, &unfit.pointer, At::Value, unfit.message.clone(), help);
+        }
     }
 
     fn table(&mut self, pointer: &str, table: &DeTable<'_>) -> Value {

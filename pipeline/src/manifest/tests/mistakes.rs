@@ -8,6 +8,9 @@ pub(super) fn all() -> Vec<(&'static str, String)> {
     let stage = |text: &str| format!("version = 1\n{STAGE}{text}");
     let sieve = |text: &str| format!("version = 1\n[[stage]]\nname = \"a\"\nkind = \"sieve\"\n{text}");
     let own = |text: &str| text.to_owned();
+    let model = |name: &str, more: &str| {
+        format!("[models.{name}]\nrole = \"clip_filter\"\nsources = [{{ type = \"path\", path = \"x\" }}]\n{more}")
+    };
     vec![
         ("empty file", own("")),
         ("only a comment", own("# nothing yet\n")),
@@ -45,6 +48,38 @@ pub(super) fn all() -> Vec<(&'static str, String)> {
         ("catalog names no file", top("[catalog]\nurl = \"sqlite:\"")),
         ("storage on a server", top("[storage]\nroot = \"s3://bucket/data\"")),
         ("storage root is empty", top("[storage]\nroot = \"\"")),
+        ("model with capitals", top(&model("Clip", ""))),
+        (
+            "model of an unknown role",
+            top("[models.clip]\nrole = \"clip_filtre\"\nsources = [{ type = \"path\", path = \"x\" }]"),
+        ),
+        ("model without sources", top("[models.clip]\nrole = \"clip_filter\"")),
+        ("model with an unknown key", top(&model("clip", "licens = \"MIT\""))),
+        ("model from nowhere", top("[models.clip]\nrole = \"clip_filter\"\nsources = []")),
+        ("model from an unknown place", top("[models.clip]\nrole = \"clip_filter\"\nsources = [{ type = \"ftp\" }]")),
+        (
+            "model of a hub without revision and files",
+            top("[models.clip]\nrole = \"clip_filter\"\nsources = [{ type = \"hub\", repository = \"a/b\" }]"),
+        ),
+        (
+            "model of a hub with an address",
+            top(
+                "[models.clip]\nrole = \"clip_filter\"\nsources = [{ type = \"hub\", repository = \"https://x.y/a/b\", revision = \"main\" }]\nfiles = [{ path = \"a\" }]",
+            ),
+        ),
+        (
+            "model in a wheel that is none",
+            top(
+                "[models.clip]\nrole = \"clip_filter\"\nsources = [{ type = \"wheel\", package = \"a\", version = \"1\", file = \"a.tar.gz\" }]\nfiles = [{ path = \"a\" }]",
+            ),
+        ),
+        ("model with a damaged digest", top(&model("clip", "files = [{ path = \"a\", sha256 = \"abc\" }]"))),
+        (
+            "model with files that leave its folder",
+            top(&model("clip", "files = [{ path = \"../a\" }, { path = \"/a\" }, { path = \"a\" }, { path = \"a\" }]")),
+        ),
+        ("model that cannot be prepared", top(&model("clip", "prepare = \"gguf\"\nfiles = [{ path = \"a.bin\" }]"))),
+        ("models as a list", top("[[models]]\nname = \"clip\"")),
         ("a secret", stage("api_key = \"sk-123456\"\n")),
         ("a secret at the top", top("hub_token = \"hf_abc\"")),
         ("kind missing", own("version = 1\n[[stage]]\nname = \"a\"\nroot = \"x\"\n")),

@@ -170,6 +170,8 @@ fn editor_and_check_agree() {
         "a circle",
         "catalog",
         "storage",
+        "model with files that leave",
+        "model that cannot be prepared",
         "a date",
         "infinity",
         "seed is a float",
