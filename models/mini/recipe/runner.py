@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bundle import bundle, restore
+
 MARK = "fingerprint.json"
 
 
@@ -23,6 +25,8 @@ class StageSpec:
     inputs: tuple[str, ...]
     settings: Callable[[bool], dict[str, Any]]
     build: Callable[[Context], None]
+    # What a training leaves in `family/`, and where its output has that: "clip_filter" → "model".
+    bundled: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,46 @@ def fingerprint(spec: StageSpec, inputs: dict[str, str], settings: dict[str, Any
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def run_stage(spec: StageSpec, root: Path, smoke: bool) -> str:
-    """Build a stage unless its output is there; return "built" or "skipped"."""
+def _prepared(spec: StageSpec, root: Path, smoke: bool) -> tuple[dict[str, Path], dict[str, Any], str]:
+    """Folders of the inputs, settings, and the fingerprint that the output will have."""
     folders = {name: root / name for name in spec.inputs}
     marks = {name: _mark(folder) for name, folder in folders.items()}
     missing = [name for name, mark in marks.items() if mark is None]
     if missing:
         raise SystemExit(f"stage {spec.name} needs {', '.join(missing)}: run that first")
     settings = spec.settings(smoke)
-    wanted = fingerprint(spec, {name: mark for name, mark in marks.items() if mark}, settings)
+    return folders, settings, fingerprint(spec, {name: mark for name, mark in marks.items() if mark}, settings)
+
+
+def _finish(work: Path, final: Path, mark: str) -> None:
+    (work / MARK).write_text(json.dumps({"fingerprint": mark}))
+    shutil.rmtree(final, ignore_errors=True)
+    work.rename(final)
+
+
+def restore_stage(spec: StageSpec, root: Path) -> str:
+    """Take a training's output from what is bundled, so that later stages go on where it was not run."""
+    if not spec.bundled:
+        raise SystemExit(f"nothing of stage {spec.name} is bundled")
+    _, _, wanted = _prepared(spec, root, False)
+    work = root / f".{spec.name}.{os.getpid()}"
+    shutil.rmtree(work, ignore_errors=True)
+    restore(work, spec.bundled)
+    _finish(work, root / spec.name, wanted)
+    return "restored"
+
+
+def bundle_stage(spec: StageSpec, root: Path) -> str:
+    """Copy a finished training's output to what is bundled."""
+    if not spec.bundled or _mark(root / spec.name) is None:
+        raise SystemExit(f"stage {spec.name} has nothing to bundle")
+    bundle(root / spec.name, spec.bundled)
+    return "bundled"
+
+
+def run_stage(spec: StageSpec, root: Path, smoke: bool) -> str:
+    """Build a stage unless its output is there; return "built" or "skipped"."""
+    folders, settings, wanted = _prepared(spec, root, smoke)
     final = root / spec.name
     if _mark(final) == wanted:
         return "skipped"
@@ -76,9 +111,7 @@ def run_stage(spec: StageSpec, root: Path, smoke: bool) -> str:
         # Named by the fingerprint: a training never goes on from the state of another one.
         state = root / ".state" / f"{spec.name}-{wanted[:16]}"
         spec.build(Context(work, state, folders, settings, root.parent / "downloads"))
-        (work / MARK).write_text(json.dumps({"fingerprint": wanted}))
-        shutil.rmtree(final, ignore_errors=True)
-        work.rename(final)
+        _finish(work, final, wanted)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return "built"

@@ -20,14 +20,15 @@ from training.unet import sd_unet
 from world.words import caption, instruction
 
 VERSION = 1
+BUNDLED = {"text_to_image": "text_to_image"}
 INPUTS = ["subjects", "latents", "vae", "tokenizer"]
 _WIDTH = 128
 
 
 def settings(smoke: bool) -> dict[str, Any]:
     """Widths and lengths."""
-    return {"text_layers": 4, "steps": 10 if smoke else 8000, "batch": 8 if smoke else 64,
-            "learning_rate": 6e-4, "drop": 0.1, "seed": 51}
+    return {"text_layers": 4, "steps": 10 if smoke else 2500, "batch": 8 if smoke else 64,
+            "learning_rate": 8e-4, "drop": 0.1, "seed": 51}
 
 
 def models(chosen: dict[str, Any], tokenizer: CLIPTokenizer, in_channels: int) -> torch.nn.ModuleDict:

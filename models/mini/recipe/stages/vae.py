@@ -17,6 +17,7 @@ from training.tensors import pixels, scaled
 from world.scene import Variety
 
 VERSION = 1
+BUNDLED = {"text_to_image/vae": "vae"}
 INPUTS = ["glyphs", "split", "scenes"]
 
 

@@ -1,0 +1,47 @@
+"""What is bundled of trainings: weights in halves, in the layout that the engine reads, and the way back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+# A folder for each role.
+FAMILY = Path(__file__).resolve().parent.parent / "family"
+FILES = {"config.json", "preprocessor_config.json", "scheduler_config.json", "vocab.json", "merges.txt",
+         "tokenizer_config.json"}
+
+
+def _copied(source: Path, target: Path, half: bool) -> None:
+    """A model's folder, its weights in f16 or in f32; what is no part of it (model cards, pickles) stays behind."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.name in FILES:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+        elif path.suffix == ".safetensors":
+            place.parent.mkdir(parents=True, exist_ok=True)
+            tensors = {key: (value.half() if half else value.float()) if value.is_floating_point() else value
+                       for key, value in load_file(path).items()}
+            if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
+                raise SystemExit(f"{path} has numbers that f16 has not")
+            save_file(tensors, place, metadata={"format": "pt"})
+
+
+def bundle(output: Path, roles: dict[str, str]) -> None:
+    """Copy a training's output to what is bundled."""
+    for role, place in roles.items():
+        # Cards are written by hand, and stay.
+        for path in (FAMILY / role).rglob("*.safetensors"):
+            path.unlink()
+        _copied(output / place, FAMILY / role, half=True)
+
+
+def restore(output: Path, roles: dict[str, str]) -> None:
+    """Make a training's output of what is bundled."""
+    for role, place in roles.items():
+        if not (FAMILY / role).is_dir():
+            raise SystemExit(f"there is no {FAMILY / role}: run the training")
+        _copied(FAMILY / role, output / place, half=False)
