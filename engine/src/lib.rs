@@ -22,6 +22,7 @@ pub mod profusion;
 pub mod train;
 pub mod unet;
 pub mod vae;
+pub mod verify;
 pub mod weights;
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ impl Family {
     }
 
     /// Checks that the UNet in `cafe_unet` takes what E and F of this family make.
-    pub(super) fn check_conditions(&self, config: &UNetConfig, (clip_dim, dino_dim): (usize, usize)) -> Result<()> {
+    pub(crate) fn check_conditions(&self, config: &UNetConfig, (clip_dim, dino_dim): (usize, usize)) -> Result<()> {
         let path = self.folder(Role::CafeUNet).join("config.json");
         let Some(cafe) = &config.cafe else {
             return Err(EngineError::config(
