@@ -6,6 +6,7 @@ mod embedded;
 mod failure;
 mod format;
 mod kinds;
+mod models;
 mod progress;
 mod project;
 mod signals;

@@ -3,6 +3,7 @@
 mod bars;
 mod lines;
 mod steps;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
@@ -16,6 +17,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::cli::Progress;
 
 pub(crate) use steps::steps;
+pub(crate) use transfer::{Transfer, transfer};
 
 /// What is known of a node before the run.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,6 +1,7 @@
 //! The arguments.
 
 mod model;
+mod models;
 mod profusion;
 mod train;
 
@@ -9,13 +10,14 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use model::{ChatArgs, ConvertArgs, DrawArgs, GenerateArgs, GuidanceForm, SamplerForm, SpeakArgs};
+pub(crate) use models::{ModelsCommand, ModelsFetchArgs, ModelsListArgs, ModelsVerifyArgs};
 pub(crate) use profusion::{Preset, ProFusionArgs};
 pub(crate) use train::{
     Decay, DistanceForm, Initialiser, TokenPlace, TrainArgs, TrainCommand, TrainDiffusionArgs, TrainMllmArgs,
     TrainPromptNetArgs, Trains,
 };
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 internal error; 2 usage; 3 manifest or plan invalid; 4 finished with \
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 internal error; 2 usage; 3 manifest or plan invalid, or a model cannot be had; 4 finished with \
 quarantined or failed items; 5 audit does not balance; 6 budget spent; 75 passing fault, run it again; 130 interrupted.";
 
 /// Builds training data for tuning-free image customization: resumable, sharded, audited.
@@ -63,6 +65,9 @@ pub(crate) enum Command {
     /// Trains a model of a family.
     #[command(subcommand)]
     Train(Box<TrainCommand>),
+    /// Models by name: what there is, how it gets to this machine, and whether it is right.
+    #[command(subcommand)]
+    Models(ModelsCommand),
     /// Shows what this machine has, what is missing, and how to get it.
     Doctor(DoctorArgs),
     /// Prints the manifest's JSON schema, for editors.

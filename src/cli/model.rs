@@ -7,8 +7,8 @@ use clap::{ArgGroup, Args, ValueEnum};
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FamilyArg {
     /// The model family: a folder with one folder for each role (`clip_condition`, `dino_condition`, `text_to_image`,
-    /// `cafe_unet`, `promptnet`, `mllm`), in Hugging Face layout.
-    #[arg(long, env = "CAFE_FAMILY", value_name = "DIR")]
+    /// `cafe_unet`, `promptnet`, `mllm`), in Hugging Face layout; or the name of a fetched one.
+    #[arg(long, env = "CAFE_FAMILY", value_name = "DIR|NAME")]
     pub(crate) family: PathBuf,
 }
 
@@ -47,8 +47,9 @@ pub(crate) struct DrawArgs {
 /// How the assistant speaks.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SpeakArgs {
-    /// The language model that the family's `mllm` was trained with, in Hugging Face layout; default: the family's `mllm/base`.
-    #[arg(long, env = "CAFE_LLM", value_name = "DIR")]
+    /// The language model that the family's `mllm` was trained with, in Hugging Face layout, or the name of a fetched one; default:
+    /// the family's `mllm/base`.
+    #[arg(long, env = "CAFE_LLM", value_name = "DIR|NAME")]
     pub(crate) llm: Option<PathBuf>,
     /// The longest reply, in tokens.
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=65536))]

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::{draw, pictures, speak};
 use crate::cli::GenerateArgs;
 use crate::failure::Failure;
+use crate::models::resolve;
 use crate::progress::steps;
 
 pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
@@ -28,7 +29,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
     let reference = pictures::read(&args.image)?;
     let (edited, mask) = (read_optional(args.edit.as_deref())?, read_optional(args.mask.as_deref())?);
     let like = read_optional(args.like.as_deref())?;
-    let family = Family::open(&args.family.family)?;
+    let family = resolve::family(&args.family.family)?;
     let settings = draw::settings(&args.draw);
     let (engine, conditions, said) = if args.assistant {
         let engine = CafeEngine::load(&family, &Device::Cpu)?;

@@ -11,6 +11,7 @@ mod generate;
 mod init;
 mod isolate;
 mod measure;
+mod models;
 mod pictures;
 mod plan;
 mod profusion;
@@ -40,6 +41,7 @@ pub(crate) async fn run(command: Command, threads: usize) -> Result<u8, Failure>
         Command::Chat(args) => blocking(move || chat::run(&args)).await,
         Command::ProFusion(args) => blocking(move || profusion::run(&args)).await,
         Command::Convert(args) => blocking(move || convert::run(&args)).await,
+        Command::Models(models) => models::run(models).await,
         Command::Train(train) => train::run(*train).await,
         Command::Doctor(args) => doctor::run(&args, threads).await,
         Command::Schema => schema::run(),

@@ -8,11 +8,12 @@ use cafe_engine::{Device, Tensor};
 
 use crate::cli::SpeakArgs;
 use crate::failure::Failure;
+use crate::models::resolve;
 
 /// Loads the assistant of `family`, and checks that it sees what `engine` sees.
 pub(super) fn load(args: &SpeakArgs, family: &Family, engine: &CafeEngine) -> Result<Assistant, Failure> {
     let folder = family.folder(Role::Mllm);
-    let base = Base::load(args.llm.as_deref().unwrap_or(&folder.join("base")), &Device::Cpu)?;
+    let base = Base::load(&resolve::llm(args.llm.as_deref(), &folder)?, &Device::Cpu)?;
     let assistant = Assistant::load(&folder, base)?;
     assistant.check_encoders(engine.encoders().widths(), &folder.join("config.json"))?;
     Ok(assistant)

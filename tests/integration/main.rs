@@ -5,10 +5,14 @@
 mod assistant;
 mod crash;
 mod faults;
+mod fetch;
+mod fetch_refused;
 mod mini;
 mod models;
 mod power_cut;
 mod profusion;
 mod support;
 mod surface;
+mod verify;
+mod wheels;
 mod workers;

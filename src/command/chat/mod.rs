@@ -6,7 +6,7 @@ mod lines;
 mod show;
 
 use cafe_engine::assistant::Assistant;
-use cafe_engine::cafe::{CafeEngine, Family, mix};
+use cafe_engine::cafe::{CafeEngine, mix};
 use cafe_engine::language::Message;
 use cafe_engine::noise::Noise;
 use cafe_engine::unet::CafeConditioning;
@@ -17,12 +17,13 @@ use self::lines::{Line, Lines};
 use super::{draw, pictures, speak};
 use crate::cli::ChatArgs;
 use crate::failure::Failure;
+use crate::models::resolve;
 use crate::progress::steps;
 
 pub(super) fn run(args: &ChatArgs) -> Result<u8, Failure> {
     let reference = pictures::read(&args.image)?;
     let mut history = History::open(&args.output, &args.image)?;
-    let family = Family::open(&args.family.family)?;
+    let family = resolve::family(&args.family.family)?;
     let engine = CafeEngine::load(&family, &Device::Cpu)?;
     let assistant = speak::load(&args.speak, &family, &engine)?;
     let dino = engine.encoders().dino(&[reference])?; // (1, 1 + N, D_dino)

@@ -15,11 +15,12 @@ use super::record::keep_settings;
 use super::{INTERRUPTED, run_loop};
 use crate::cli::{TrainDiffusionArgs, Trains};
 use crate::failure::Failure;
+use crate::models::resolve;
 
 pub(super) fn run(args: &TrainDiffusionArgs, cancel: &Cancel) -> Result<u8, Failure> {
     let common = &args.train;
     let pairs = run_loop::open(common, Wanted::Pairs)?;
-    let family = Family::open(&common.family.family)?;
+    let family = resolve::family(&common.family.family)?;
     let settings = settings(args);
     let parts = parts(args, &family, &pairs)?;
     let size_px = size_px(args, &parts)?;

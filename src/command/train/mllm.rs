@@ -6,7 +6,7 @@ use cafe_engine::assistant::{
     Adapter, AdapterConfig, Assistant, AssistantSettings, AssistantTrainer, Base, Dialogue, DialogueBatch, Distance,
     TokenAfter,
 };
-use cafe_engine::cafe::{Family, ImageEncoders, Role};
+use cafe_engine::cafe::{ImageEncoders, Role};
 use cafe_engine::language::Message;
 use cafe_engine::noise::Noise;
 use cafe_engine::train::{EncodedRows, EncodedTable};
@@ -22,11 +22,12 @@ use super::record::keep_settings;
 use super::{INTERRUPTED, run_loop};
 use crate::cli::{DistanceForm, TokenPlace, TrainMllmArgs};
 use crate::failure::Failure;
+use crate::models::resolve;
 
 pub(super) fn run(args: &TrainMllmArgs, cancel: &Cancel) -> Result<u8, Failure> {
     let common = &args.train;
     let pairs = run_loop::open(common, Wanted::Pairs)?;
-    let family = Family::open(&common.family.family)?;
+    let family = resolve::family(&common.family.family)?;
     let said = Said::read(&pairs, &common.pairs)?;
     let folders = [family.folder(Role::ClipCondition), family.folder(Role::DinoCondition)];
     let encoding = Encoding { pairs: &pairs, rows: &said.rows, size_px: None };
@@ -35,7 +36,7 @@ pub(super) fn run(args: &TrainMllmArgs, cancel: &Cancel) -> Result<u8, Failure> 
     let Some(encoded) = made else { return Ok(INTERRUPTED) };
 
     let folder = family.folder(Role::Mllm);
-    let base = Base::load(args.llm.as_deref().unwrap_or(&folder.join("base")), &Device::Cpu)?;
+    let base = Base::load(&resolve::llm(args.llm.as_deref(), &folder)?, &Device::Cpu)?;
     let (config, weights) = start(args, &folder, &base, &encoded)?;
     let settings = AssistantSettings { train: run_loop::settings(common), condition_weight: args.condition_weight };
     let mut record = run_loop::record(&settings, &pairs, &weights)?;

@@ -1,6 +1,6 @@
 //! `train promptnet`: ProFusion's PromptNet, on pictures alone.
 
-use cafe_engine::cafe::{Family, Role};
+use cafe_engine::cafe::Role;
 use cafe_engine::encoder::clip::ClipImage;
 use cafe_engine::encoder::text::TextEncoder;
 use cafe_engine::noise::Noise;
@@ -22,11 +22,12 @@ use super::{INTERRUPTED, run_loop};
 use crate::cli::TrainPromptNetArgs;
 use crate::command::profusion::folders;
 use crate::failure::Failure;
+use crate::models::resolve;
 
 pub(super) fn run(args: &TrainPromptNetArgs, cancel: &Cancel) -> Result<u8, Failure> {
     let common = &args.train;
     let pairs = run_loop::open(common, Wanted::References)?;
-    let family = Family::open(&common.family.family)?;
+    let family = resolve::family(&common.family.family)?;
     let folders = folders(&family);
     let (config, weights) = start(args, &folders)?;
     let settings = run_loop::settings(common);

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod forgetful;
+pub(crate) mod hub;
 pub(crate) mod kinds;
 pub(crate) mod lab;
 pub(crate) mod models;

@@ -65,6 +65,13 @@ impl Project {
             .env_remove("CAFE_FAIL")
             .env_remove("RUST_LOG")
             .env("XDG_STATE_HOME", self.path("state"))
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            // What this user has set up is no matter of the tests.
+            .env("NO_PROXY", "*")
+            .env_remove("HF_ENDPOINT")
+            .env_remove("HF_TOKEN")
+            .env_remove("HF_HUB_OFFLINE")
+            .env_remove("CAFE_MODELS")
             .stdin(Stdio::null());
         command
     }
