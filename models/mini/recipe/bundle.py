@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-# A folder for each role.
-FAMILY = Path(__file__).resolve().parent.parent / "family"
+# `family/` has a folder for each role, `parts/` what belongs to a role that is not finished.
+MINI = Path(__file__).resolve().parent.parent
 FILES = {"config.json", "preprocessor_config.json", "scheduler_config.json", "vocab.json", "merges.txt",
          "tokenizer_config.json"}
 
@@ -30,18 +30,18 @@ def _copied(source: Path, target: Path, half: bool) -> None:
             save_file(tensors, place, metadata={"format": "pt"})
 
 
-def bundle(output: Path, roles: dict[str, str]) -> None:
+def bundle(output: Path, places: dict[str, str]) -> None:
     """Copy a training's output to what is bundled."""
-    for role, place in roles.items():
+    for role, place in places.items():
         # Cards are written by hand, and stay.
-        for path in (FAMILY / role).rglob("*.safetensors"):
+        for path in (MINI / role).rglob("*.safetensors"):
             path.unlink()
-        _copied(output / place, FAMILY / role, half=True)
+        _copied(output / place, MINI / role, half=True)
 
 
-def restore(output: Path, roles: dict[str, str]) -> None:
+def restore(output: Path, places: dict[str, str]) -> None:
     """Make a training's output of what is bundled."""
-    for role, place in roles.items():
-        if not (FAMILY / role).is_dir():
-            raise SystemExit(f"there is no {FAMILY / role}: run the training")
-        _copied(FAMILY / role, output / place, half=False)
+    for role, place in places.items():
+        if not (MINI / role).is_dir():
+            raise SystemExit(f"there is no {MINI / role}: run the training")
+        _copied(MINI / role, output / place, half=False)

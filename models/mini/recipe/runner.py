@@ -25,7 +25,7 @@ class StageSpec:
     inputs: tuple[str, ...]
     settings: Callable[[bool], dict[str, Any]]
     build: Callable[[Context], None]
-    # What a training leaves in `family/`, and where its output has that: "clip_filter" → "model".
+    # What of a training is bundled, and where its output has that: "family/clip_filter" → "model".
     bundled: dict[str, str] | None = None
 
 

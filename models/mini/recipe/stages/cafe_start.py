@@ -20,7 +20,7 @@ from training.loop import Plan, train
 from training.unet import CafeUNet
 
 VERSION = 1
-BUNDLED = {"cafe_unet": "cafe_unet"}
+BUNDLED = {"family/cafe_unet": "cafe_unet"}
 INPUTS = ["subjects", "latents", "conditions"]
 
 

@@ -9,7 +9,7 @@ from runner import Context
 from training import clip
 
 VERSION = 1
-BUNDLED = {"clip_condition": "model"}
+BUNDLED = {"family/clip_condition": "model"}
 INPUTS = ["scenes", "tokenizer"]
 _PLAN = clip.ClipPlan(width=128, layers=4, heads=4, text_width=128, text_layers=2, projection=128, seed=22, half=None)
 

@@ -9,7 +9,7 @@ from runner import Context
 from training import clip
 
 VERSION = 1
-BUNDLED = {"clip_filter": "model"}
+BUNDLED = {"family/clip_filter": "model"}
 INPUTS = ["scenes", "tokenizer"]
 _PLAN = clip.ClipPlan(width=128, layers=4, heads=4, text_width=128, text_layers=2, projection=128, seed=32, half=0,
                      steps=1000)

@@ -9,7 +9,7 @@ from runner import Context
 from training import clip
 
 VERSION = 1
-BUNDLED = {"clip_judge": "model"}
+BUNDLED = {"family/clip_judge": "model"}
 INPUTS = ["scenes", "tokenizer"]
 _PLAN = clip.ClipPlan(width=144, layers=3, heads=6, text_width=96, text_layers=3, projection=96, seed=42, half=1)
 

@@ -9,7 +9,7 @@ from runner import Context
 from training import dino
 
 VERSION = 1
-BUNDLED = {"dino_condition": "model"}
+BUNDLED = {"family/dino_condition": "model"}
 INPUTS = ["subjects"]
 _PLAN = dino.DinoPlan(width=160, layers=4, heads=5, seed=21, half=None, dinov2=True, draws=True)
 

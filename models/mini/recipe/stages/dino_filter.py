@@ -9,7 +9,7 @@ from runner import Context
 from training import dino
 
 VERSION = 1
-BUNDLED = {"dino_filter": "model"}
+BUNDLED = {"family/dino_filter": "model"}
 INPUTS = ["subjects"]
 _PLAN = dino.DinoPlan(width=128, layers=4, heads=4, seed=31, half=0)
 

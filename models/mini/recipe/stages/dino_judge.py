@@ -9,7 +9,7 @@ from runner import Context
 from training import dino
 
 VERSION = 1
-BUNDLED = {"dino_judge": "model"}
+BUNDLED = {"family/dino_judge": "model"}
 INPUTS = ["subjects"]
 _PLAN = dino.DinoPlan(width=144, layers=3, heads=6, seed=41, half=1)
 

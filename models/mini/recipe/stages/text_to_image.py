@@ -20,7 +20,7 @@ from training.unet import sd_unet
 from world.words import caption, instruction
 
 VERSION = 1
-BUNDLED = {"text_to_image": "text_to_image"}
+BUNDLED = {"family/text_to_image": "text_to_image"}
 INPUTS = ["subjects", "latents", "vae", "tokenizer"]
 _WIDTH = 128
 

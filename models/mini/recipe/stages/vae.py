@@ -17,7 +17,7 @@ from training.tensors import pixels, scaled
 from world.scene import Variety
 
 VERSION = 1
-BUNDLED = {"text_to_image/vae": "vae"}
+BUNDLED = {"parts/vae": "vae"}
 INPUTS = ["glyphs", "split", "scenes"]
 
 
