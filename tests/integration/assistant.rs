@@ -111,7 +111,7 @@ fn an_assistant_that_does_not_fit_is_refused() {
     assert!(refused(&[&args[..], &["--assistant", "--like", "w.png"]].concat()).contains("--prompt"));
     let said = refused(&[&args[..], &["--like", "w.png", "--prompt", "a dog"]].concat());
     assert!(said.contains("--like cannot be used with --prompt"), "{said}");
-    let said = refused(&chat("out", &["--say", "hello", "--llm", "none"]));
+    let said = refused(&chat("out", &["--say", "hello", "--llm", "./none"]));
     assert!(said.contains("none"), "{said}");
 
     // Another language model, of the same shape.
