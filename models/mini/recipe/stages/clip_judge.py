@@ -11,7 +11,8 @@ from training import clip
 VERSION = 1
 BUNDLED = {"family/clip_judge": "model"}
 INPUTS = ["scenes", "tokenizer"]
-_PLAN = clip.ClipPlan(width=144, layers=3, heads=6, text_width=96, text_layers=3, projection=96, seed=42, half=1)
+_PLAN = clip.ClipPlan(width=144, layers=3, heads=6, text_width=96, text_layers=3, projection=96, seed=42, half=1,
+                     steps=1000)
 
 
 def settings(smoke: bool) -> dict[str, Any]:
