@@ -98,7 +98,7 @@ fn what_is_damaged_in_the_cache_is_fetched_again() {
     let folder = fetched();
     project.cafe(&["models", "verify", "tiny"]).ends(0);
     let path = Path::new(folder.trim()).join("a.bin");
-    std::fs::write(&path, bytes(3001)[1..].to_vec()).unwrap();
+    std::fs::write(&path, &bytes(3001)[1..]).unwrap();
     let said = project.cafe(&["models", "verify", "tiny"]).ends(4).stdout;
     assert!(said.contains("a.bin is another file") && said.contains("the next fetch brings it again"), "{said}");
     assert!(listed(&project, "tiny").contains("not fetched"));
