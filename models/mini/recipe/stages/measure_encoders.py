@@ -14,8 +14,9 @@ from runner import Context
 from training.pictures import Glyphs
 
 VERSION = 1
-INPUTS = ["glyphs", "split", "clip_condition", "clip_filter", "dino_condition", "dino_filter"]
-PAIRS = ("condition", "filter")
+INPUTS = ["glyphs", "split", "clip_condition", "clip_filter", "dino_condition", "dino_filter", "clip_judge",
+          "dino_judge"]
+PAIRS = ("condition", "filter", "judge")
 
 
 def settings(smoke: bool) -> dict[str, Any]:
