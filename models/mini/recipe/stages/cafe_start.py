@@ -17,6 +17,7 @@ from runner import Context
 from training.corpus import Subjects
 from training.diffusion import noise_scheduler, noised
 from training.loop import Plan, train
+from training.pictures import noun_shares
 from training.unet import CafeUNet
 
 VERSION = 1
@@ -41,8 +42,7 @@ class Pairs:
         self.latents = np.load(context.inputs["latents"] / "latents.npy")
         n_pictures = len(self.subjects.pictures)
         self.reference_at, self.scene_at = np.full(n_pictures, -1), np.full(n_pictures, -1)
-        for at, name in ((self.reference_at, "references"), (self.scene_at, "scenes")):
-            rows = np.load(context.inputs["conditions"] / f"{name}.npy")
+        for at, rows in ((self.reference_at, self.subjects.reference_rows), (self.scene_at, self.subjects.scene_rows)):
             at[rows] = np.arange(len(rows))
         # Nouns by the root of their number, then a drawing; as often as it is as one made of it.
         self.by_glyph: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -51,9 +51,7 @@ class Pairs:
             if row["glyph"] not in self.by_glyph:
                 by_noun[row["noun"]].append(row["glyph"])
             self.by_glyph[row["glyph"]].append(row)
-        sizes = np.sqrt([len(glyphs) for glyphs in by_noun.values()])
-        self.glyphs = list(by_noun.values())
-        self.shares = sizes / sizes.sum()
+        self.glyphs, self.shares = list(by_noun.values()), noun_shares(by_noun.values())
         scenes = self.subjects.scenes
         self.easy = np.array([s.position == "centre" and s.size != "small" and s.style == "plain" and s.count == 1
                               and s.turn == "upright" for s in scenes])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from transformers import CLIPModel, Dinov2Model
 
 from runner import Context
 from training.corpus import Subjects
-from training.tensors import pixels, scaled
+from training.tensors import pixels, scaled, use_cores
 
 VERSION = 1
 INPUTS = ["subjects", "dino_condition", "clip_condition"]
@@ -23,14 +22,12 @@ def settings(smoke: bool) -> dict[str, Any]:
 
 
 def build(context: Context) -> None:
-    """Write `dino.npy` (N, 65, D) f16 with `references.npy`, and `clip.npy` (M, D) f32 with `scenes.npy`."""
-    torch.set_num_threads(int(os.environ.get("CAFE_RECIPE_THREADS", os.cpu_count() or 1)))
+    """Write `dino.npy`, (N, 65, D) f16, and `clip.npy`, (M, D) f32, in the order of `Subjects.reference_rows` and `scene_rows`."""
+    use_cores()
     subjects = Subjects(context.inputs["subjects"])
     dino = Dinov2Model.from_pretrained(context.inputs["dino_condition"] / "model").eval()
     clip = CLIPModel.from_pretrained(context.inputs["clip_condition"] / "model").eval()
-    spans = [(row["start"], row["references"], row["pictures"]) for row in subjects.rows]
-    references = np.concatenate([np.arange(start, start + n) for start, n, _ in spans])
-    scenes = np.concatenate([np.arange(start + n, start + m) for start, n, m in spans])
+    references, scenes = subjects.reference_rows, subjects.scene_rows
     seen: dict[str, list[np.ndarray]] = {"dino": [], "clip": []}
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for start in range(0, len(references), 128):
@@ -39,7 +36,5 @@ def build(context: Context) -> None:
         for start in range(0, len(scenes), 128):
             part = scaled(pixels(subjects.pictures[scenes[start:start + 128]]))
             seen["clip"].append(clip.get_image_features(pixel_values=part).pooler_output.float().numpy())
-    for name, rows in (("references", references), ("scenes", scenes)):
-        np.save(context.out / f"{name}.npy", rows)
     for name, parts in seen.items():
         np.save(context.out / f"{name}.npy", np.concatenate(parts))

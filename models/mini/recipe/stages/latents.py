@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from diffusers import AutoencoderKL
 
 from runner import Context
 from training.corpus import Subjects
-from training.tensors import pixels, scaled
+from training.tensors import pixels, scaled, use_cores
 
 VERSION = 1
 INPUTS = ["subjects", "vae"]
@@ -23,16 +22,14 @@ def settings(smoke: bool) -> dict[str, Any]:
 
 
 def build(context: Context) -> None:
-    """Write `rows.npy`, numbers of pictures (N), and `latents.npy` (N, C, 8, 8) f16."""
-    torch.set_num_threads(int(os.environ.get("CAFE_RECIPE_THREADS", os.cpu_count() or 1)))
+    """Write `latents.npy`, (N, C, 8, 8) f16, in the order of `Subjects.scene_rows`."""
+    use_cores()
     subjects = Subjects(context.inputs["subjects"])
     vae = AutoencoderKL.from_pretrained(context.inputs["vae"] / "vae").eval()
-    rows = np.concatenate([np.arange(row["start"] + row["references"], row["start"] + row["pictures"])
-                           for row in subjects.rows])
+    rows = subjects.scene_rows
     found = []
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         for start in range(0, len(rows), 64):
             part = scaled(pixels(subjects.pictures[rows[start:start + 64]]))
             found.append((vae.encode(part).latent_dist.mean.float() * vae.config.scaling_factor).half().numpy())
-    np.save(context.out / "rows.npy", rows)
     np.save(context.out / "latents.npy", np.concatenate(found))

@@ -7,7 +7,6 @@ thresholds is set beside that of the base model alone (w) and of a copy of x.
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from runner import Context
 from stages.sheets import sheet
 from training.clip import encode
 from training.pictures import Glyphs
-from training.tensors import pixels, scaled
+from training.tensors import pixels, scaled, use_cores
 from training.unet import CafeUNet, PlainProcessor
 from world.scene import Variety
 from world.words import caption
@@ -51,7 +50,7 @@ def _told(predict: Any, told: torch.Tensor, untold: torch.Tensor, scale: float) 
 
 def build(context: Context) -> None:
     """Write `cafe.json` and `grid.png`: x, w, then x~ at each α."""
-    torch.set_num_threads(int(os.environ.get("CAFE_RECIPE_THREADS", os.cpu_count() or 1)))
+    use_cores()
     chosen, inputs = context.settings, context.inputs
     glyphs = Glyphs(inputs["glyphs"], inputs["split"], chosen["split"])
     base = inputs["text_to_image"] / "text_to_image"

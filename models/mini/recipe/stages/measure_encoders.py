@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
-import torch
 from transformers import Dinov2Model, ViTModel
 
 from measure.encoders import Clip, Dino, measure_clip, measure_dino
 from runner import Context
 from training.pictures import Glyphs
+from training.tensors import use_cores
 
 VERSION = 1
 INPUTS = ["glyphs", "split", "clip_condition", "clip_filter", "dino_condition", "dino_filter", "clip_judge",
@@ -26,7 +25,7 @@ def settings(smoke: bool) -> dict[str, Any]:
 
 def build(context: Context) -> None:
     """Write `encoders.json`: for each pair what was measured; the thresholds of the pair `filter` are the preset's."""
-    torch.set_num_threads(int(os.environ.get("CAFE_RECIPE_THREADS", os.cpu_count() or 1)))
+    use_cores()
     chosen = context.settings
     glyphs = Glyphs(context.inputs["glyphs"], context.inputs["split"], chosen["split"])
     found: dict[str, Any] = {}

@@ -45,8 +45,8 @@ def models(chosen: dict[str, Any], tokenizer: CLIPTokenizer, in_channels: int) -
 def build(context: Context) -> None:
     """Write `text_to_image/` in diffusers' layout, and `log.json`."""
     chosen = context.settings
-    stored = Subjects(context.inputs["subjects"]).scenes
-    rows = np.load(context.inputs["latents"] / "rows.npy")
+    subjects = Subjects(context.inputs["subjects"])
+    rows = subjects.scene_rows
     known = torch.from_numpy(np.load(context.inputs["latents"] / "latents.npy"))
     tokenizer = CLIPTokenizer.from_pretrained(context.inputs["tokenizer"] / "tokenizer")
     vae = AutoencoderKL.from_pretrained(context.inputs["vae"] / "vae")
@@ -58,7 +58,7 @@ def build(context: Context) -> None:
 
     def make(rng: np.random.Generator, _: int) -> tuple[torch.Tensor, torch.Tensor]:
         drawn = rng.choice(len(rows), chosen["batch"], replace=False)
-        scenes = [stored[row] for row in rows[drawn]]
+        scenes = [subjects.scenes[row] for row in rows[drawn]]
         words = [instruction(s, rng) if rng.random() < 0.15 else caption(s, rng) for s in scenes]
         words = ["" if rng.random() < chosen["drop"] else text for text in words]
         return known[torch.from_numpy(drawn)].float(), encode(tokenizer, words)

@@ -78,3 +78,7 @@ class Subjects:
         self.scenes = [read(row) for row in json.loads((folder / "scenes.json").read_text())]
         # Each row: glyph, noun, variant, first picture, number of references, number of pictures.
         self.rows: list[dict[str, Any]] = json.loads((folder / "subjects.json").read_text())
+        spans = [(row["start"], row["start"] + row["references"], row["start"] + row["pictures"]) for row in self.rows]
+        # Numbers of the pictures that are references, and of those that are scenes: what is encoded stands in this order.
+        self.reference_rows = np.concatenate([np.arange(start, middle) for start, middle, _ in spans])
+        self.scene_rows = np.concatenate([np.arange(middle, end) for _, middle, end in spans])

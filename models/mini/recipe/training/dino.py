@@ -18,6 +18,7 @@ from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 from runner import Context
 from training.corpus import Subjects
 from training.loop import Plan, train
+from training.pictures import noun_shares
 from training.tensors import pixels, scaled
 from training.processor import write_processor
 
@@ -60,9 +61,7 @@ def build(context: Context, plan: DinoPlan) -> None:
     by_noun = defaultdict(list)
     for row in rows:
         by_noun[row["noun"]].append(row)
-    # Between one vote for each noun and one for each drawing: faces and people are a third of all.
-    sizes = np.sqrt([len(members) for members in by_noun.values()])
-    names, shares = list(by_noun), sizes / sizes.sum()
+    names, shares = list(by_noun), noun_shares(by_noun.values())
     torch.manual_seed(plan.seed)
     # Fused attention has a slow gradient in bfloat16 on the CPU.
     modules = torch.nn.ModuleDict({"dino": network(plan)})

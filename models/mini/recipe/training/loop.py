@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from training.tensors import use_cores
 
 # "cuda" trains there; what is drawn is drawn on the CPU all the same, so that a seed means the same batches and noise.
 DEVICE = torch.device(os.environ.get("CAFE_RECIPE_DEVICE", "cpu"))
@@ -69,8 +70,7 @@ def train(
 
     Goes on from `state` where it was stopped, and keeps `log.jsonl` there. Returns what was logged.
     """
-    # Two trainings of one thread each get more done than one of two threads.
-    torch.set_num_threads(int(os.environ.get("CAFE_RECIPE_THREADS", os.cpu_count() or 1)))
+    use_cores()
     modules.to(DEVICE)
     parameters = [p for p in modules.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=plan.learning_rate, betas=(0.9, 0.98), weight_decay=plan.weight_decay)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ def draw_variant(rng: np.random.Generator) -> Variant:
     return Variant(int(rng.integers(6)), bool(rng.integers(2)))
 
 
+def noun_shares(members: Iterable[Sized]) -> np.ndarray:
+    """How often each noun is drawn: between one vote for each and one for each of its members, for faces and people are a
+    third of all."""
+    sizes = np.sqrt([len(some) for some in members])
+    return sizes / sizes.sum()
+
+
 class Glyphs:
     """The glyphs of one split. Rows keep their number in the whole table."""
 
@@ -40,9 +48,7 @@ class Glyphs:
         self.by_noun: dict[str, list[int]] = defaultdict(list)
         for index in self.members:
             self.by_noun[self.rows[index]["noun"]].append(index)
-        # Between one vote for each noun and one for each glyph: faces and people are a third of all glyphs.
-        sizes = np.sqrt([len(indices) for indices in self.by_noun.values()])
-        self._nouns, self._shares = list(self.by_noun), sizes / sizes.sum()
+        self._nouns, self._shares = list(self.by_noun), noun_shares(self.by_noun.values())
 
     def noun(self, index: int) -> str:
         """The generic noun of a glyph."""
