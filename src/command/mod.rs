@@ -26,6 +26,9 @@ mod train;
 use crate::cli::Command;
 use crate::failure::Failure;
 
+/// Interrupted by a signal; the same command goes on.
+const INTERRUPTED: u8 = 130;
+
 /// Carries out a subcommand; gives the exit code.
 pub(crate) async fn run(command: Command, threads: usize) -> Result<u8, Failure> {
     match command {

@@ -6,16 +6,14 @@ use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use toml::de::DeTable;
 
 use super::explain::Explain;
-use super::parse::{faults_of_the_program, typed};
-use super::report::{At, Report};
+use super::parse::{examined, faults_of_the_program, typed};
+use super::report::At;
 use super::rules::{Rules, compile};
 use super::schema::registry_schema;
-use super::tree::Tree;
 use super::vocabulary::Vocabulary;
-use super::{ManifestErrors, VERSION, check, cross, syntax};
+use super::{ManifestErrors, VERSION, check, cross};
 use crate::stage::StageRegistry;
 
 /// A digest as `sha256sum` prints it.
@@ -209,21 +207,12 @@ pub fn parse_models(path: &Path, text: &str) -> Result<Models, ManifestErrors> {
     let rules = Rules::new(&StageRegistry::default()).map_err(|message| faults_of_the_program(path, message))?;
     let document = compile(registry_schema()).map_err(|message| faults_of_the_program(path, message))?;
     let rules = Rules { document, ..rules };
-    let mut report = Report::new(text);
-    let (table, faults) = DeTable::parse_recoverable(text);
-    if !faults.is_empty() {
-        syntax::explain(&faults, text, &mut report);
-        return Err(report.finish(path));
-    }
-    let tree = Tree::new(table.get_ref());
-    if check::version(&tree, &mut report) {
-        tree.report_unfit(&mut report);
+    let (tree, mut report) = examined(path, text, |tree, report| {
         let vocabulary = Vocabulary::new(&rules);
-        let explain = Explain { rules: &rules.document, base: "", others: &[], tree: &tree, vocabulary: &vocabulary };
-        explain.check(&mut report, &check::top(&tree));
-        cross::models(&tree, &mut report);
-    }
-    report.settle(&tree.spans);
+        let explain = Explain { rules: &rules.document, base: "", others: &[], tree, vocabulary: &vocabulary };
+        explain.check(report, &check::top(tree));
+        cross::models(tree, report);
+    })?;
     if report.errors.is_empty() {
         let refuse = |message| report.add(&tree.spans, "", At::Value, message, None);
         if let Some(document) = typed::<RegistryDocument>(tree.root, refuse) {

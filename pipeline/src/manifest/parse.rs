@@ -39,22 +39,12 @@ impl Manifest {
     }
 
     pub(super) fn parse_with(path: &Path, text: &str, rules: &Rules) -> Result<Self, ManifestErrors> {
-        let mut report = Report::new(text);
-        let (table, faults) = DeTable::parse_recoverable(text);
-        if !faults.is_empty() {
-            // What was recovered is guesswork: errors found in it would mislead.
-            syntax::explain(&faults, text, &mut report);
-            return Err(report.finish(path));
-        }
-        let tree = Tree::new(table.get_ref());
-        if check::version(&tree, &mut report) {
-            tree.report_unfit(&mut report);
-            check::schemas(rules, &tree, &mut report);
-            cross::graph(&tree, &mut report);
-            cross::models(&tree, &mut report);
-            cross::places(&tree, super::folder_of(path), &mut report);
-        }
-        report.settle(&tree.spans);
+        let (tree, mut report) = examined(path, text, |tree, report| {
+            check::schemas(rules, tree, report);
+            cross::graph(tree, report);
+            cross::models(tree, report);
+            cross::places(tree, super::folder_of(path), report);
+        })?;
         let manifest = if report.errors.is_empty() { build(path, text, rules, tree, &mut report) } else { None };
         manifest.ok_or_else(|| report.finish(path))
     }
@@ -81,6 +71,28 @@ impl Manifest {
         let pointer = format!("{}{slash}{}", stage_pointer(stage), issue.pointer);
         report.error(&self.spans, &pointer, At::Value, issue.message.clone(), issue.help.clone())
     }
+}
+
+/// The text's values, and the mistakes that `look` found in them; it looks where syntax and version are right.
+pub(super) fn examined<'a>(
+    path: &Path,
+    text: &'a str,
+    look: impl FnOnce(&Tree, &mut Report<'a>),
+) -> Result<(Tree, Report<'a>), ManifestErrors> {
+    let mut report = Report::new(text);
+    let (table, faults) = DeTable::parse_recoverable(text);
+    if !faults.is_empty() {
+        // What was recovered is guesswork: errors found in it would mislead.
+        syntax::explain(&faults, text, &mut report);
+        return Err(report.finish(path));
+    }
+    let tree = Tree::new(table.get_ref());
+    if check::version(&tree, &mut report) {
+        tree.report_unfit(&mut report);
+        look(&tree, &mut report);
+    }
+    report.settle(&tree.spans);
+    Ok((tree, report))
 }
 
 pub(super) fn faults_of_the_program(path: &Path, message: String) -> ManifestErrors {

@@ -6,13 +6,10 @@ mod verify;
 
 use cafe_pipeline::stage::Cancel;
 
-use super::blocking;
+use super::{INTERRUPTED, blocking};
 use crate::cli::ModelsCommand;
 use crate::failure::Failure;
 use crate::signals;
-
-/// Interrupted by a signal; the same command goes on.
-const INTERRUPTED: u8 = 130;
 
 pub(super) async fn run(command: ModelsCommand) -> Result<u8, Failure> {
     match command {

@@ -10,13 +10,10 @@ mod run_loop;
 
 use cafe_pipeline::stage::Cancel;
 
-use super::blocking;
+use super::{INTERRUPTED, blocking};
 use crate::cli::TrainCommand;
 use crate::failure::Failure;
 use crate::signals;
-
-/// Interrupted by a signal; the same command goes on.
-const INTERRUPTED: u8 = 130;
 
 pub(super) async fn run(command: TrainCommand) -> Result<u8, Failure> {
     let cancel = Cancel::default();
