@@ -30,6 +30,16 @@ impl Failure {
         Self::Usage(message.into(), help.into())
     }
 
+    /// What happened, and what to do about it.
+    #[expect(dead_code, reason = "no stage runs a model yet")]
+    pub(crate) fn into_texts(self) -> (String, Option<String>) {
+        match self {
+            Self::Internal(text) | Self::Transient(text) => (text, None),
+            Self::Usage(text, help) | Self::Plan(text, help) => (text, Some(help)),
+            Self::Manifest(errors) => (errors.lines(), None),
+        }
+    }
+
     /// Says it on stderr.
     pub(crate) fn report(&self) -> ExitCode {
         let (text, help, code) = match self {

@@ -7,9 +7,9 @@ use clap::{ArgGroup, Args, ValueEnum};
 #[derive(Clone, Debug, Args)]
 pub(crate) struct FamilyArg {
     /// The model family: a folder with one folder for each role (`clip_condition`, `dino_condition`, `text_to_image`,
-    /// `cafe_unet`, `promptnet`, `mllm`), in Hugging Face layout; or the name of a fetched one.
+    /// `cafe_unet`, `promptnet`, `mllm`), in Hugging Face layout; or the name of a fetched one; default: the bundled `mini`.
     #[arg(long, env = "CAFE_FAMILY", value_name = "DIR|NAME")]
-    pub(crate) family: PathBuf,
+    pub(crate) family: Option<PathBuf>,
 }
 
 /// How an image is drawn.

@@ -29,7 +29,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failure> {
     let reference = pictures::read(&args.image)?;
     let (edited, mask) = (read_optional(args.edit.as_deref())?, read_optional(args.mask.as_deref())?);
     let like = read_optional(args.like.as_deref())?;
-    let family = resolve::family(&args.family.family)?;
+    let family = resolve::family(args.family.family.as_deref())?;
     let settings = draw::settings(&args.draw);
     let (engine, conditions, said) = if args.assistant {
         let engine = CafeEngine::load(&family, &Device::Cpu)?;

@@ -133,11 +133,7 @@ fn as_text(project: &Project, estimates: &[NodeEstimate]) -> String {
 /// The prompts that each stage keeps for evaluation.
 fn held_out(project: &Project) -> Result<Vec<(String, Vec<HeldOut>)>, Failure> {
     let manifest = &project.plan.manifest;
-    let context = CompileContext {
-        manifest_dir: manifest.folder(),
-        seed: project.plan.seed(),
-        model_family: manifest.model_family.as_deref(),
-    };
+    let context = CompileContext::of(manifest);
     let mut held = Vec::new();
     for (index, stage) in manifest.stages.iter().enumerate().filter(|(_, stage)| stage.kind == "instruct") {
         let decl = StageDecl { name: stage.name.clone(), config: stage.config.clone() };

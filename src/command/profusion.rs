@@ -21,7 +21,7 @@ pub(super) fn run(args: &ProFusionArgs) -> Result<u8, Failure> {
     let image = pictures::read(&args.image)?;
     let mask = args.mask.as_deref().map(pictures::read).transpose()?;
     let mask = mask.map(|mask| DynamicImage::from(mask).into_luma8());
-    let family = resolve::family(&args.family.family)?;
+    let family = resolve::family(args.family.family.as_deref())?;
     let engine = ProFusionEngine::load(&folders(&family), &Device::Cpu)?;
     // A prompt without a slot is told now, and not after a tuning.
     engine.text().prompt(&args.prompt, true)?;

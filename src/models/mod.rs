@@ -1,5 +1,6 @@
 //! Models by name: those of the manifest and those that the program knows, where they are kept, and how they get there.
 
+mod bundled;
 pub(crate) mod cache;
 pub(crate) mod check;
 mod digest;
@@ -16,7 +17,7 @@ mod wheel;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use cafe_pipeline::manifest::{ModelDecl, ModelSource, parse_models};
+use cafe_pipeline::manifest::{ModelDecl, ModelSource, Models, parse_models};
 
 use crate::failure::Failure;
 use crate::{kinds, project};
@@ -60,18 +61,25 @@ pub(crate) struct Registry {
 impl Registry {
     /// The built-in models, and those of `manifest`, which win; of `cafe.toml`, where none is named and there is one.
     pub(crate) fn open(manifest: Option<&Path>) -> Result<Self, Failure> {
+        let default = Path::new(MANIFEST);
+        match manifest.or(default.is_file().then_some(default)) {
+            Some(path) => {
+                let manifest = project::read(path, &kinds::registry())?;
+                Self::with(&manifest.models, manifest.folder())
+            }
+            None => Self::with(&Models::new(), Path::new("")),
+        }
+    }
+
+    /// The built-in models, and those that a manifest in `folder` names, which win.
+    pub(crate) fn with(named: &Models, folder: &Path) -> Result<Self, Failure> {
         let failed = |errors| Failure::Manifest(Box::new(errors));
         let built_in = parse_models(Path::new("models/registry.toml"), BUILT_IN).map_err(failed)?;
         let of = |folder: Option<PathBuf>| {
             move |(name, decl): (String, ModelDecl)| (name.clone(), Model { name, decl, folder: folder.clone() })
         };
         let mut models: BTreeMap<String, Model> = built_in.into_iter().map(of(None)).collect();
-        let default = Path::new(MANIFEST);
-        if let Some(path) = manifest.or(default.is_file().then_some(default)) {
-            let manifest = project::read(path, &kinds::registry())?;
-            let folder = manifest.folder().to_owned();
-            models.extend(manifest.models.into_iter().map(of(Some(folder))));
-        }
+        models.extend(named.clone().into_iter().map(of(Some(folder.to_owned()))));
         Ok(Self { models })
     }
 

@@ -4,13 +4,39 @@ use std::path::{Path, PathBuf};
 
 use cafe_engine::cafe::Family;
 use cafe_pipeline::manifest::ModelRole;
+use cafe_pipeline::stage::CompileContext;
+use cafe_stages::models::{DEFAULT_FAMILY, ModelStore, NoModel};
 
-use super::Registry;
 use super::cache::Cache;
+use super::{Registry, bundled};
 use crate::failure::Failure;
 
-/// The family in the folder `named`, or of this name.
-pub(crate) fn family(named: &Path) -> Result<Family, Failure> {
+/// The models that manifests name, those of the user's cache, and the bundled family: for stages.
+#[expect(dead_code, reason = "no stage runs a model yet")]
+pub(crate) struct Installed;
+
+impl ModelStore for Installed {
+    fn folder(&self, named: &str, role: ModelRole, context: &CompileContext<'_>) -> Result<PathBuf, NoModel> {
+        let own = context.resolve(Path::new(named));
+        if own.is_dir() {
+            return Ok(own);
+        }
+        let found = Registry::with(context.models, context.manifest_dir)
+            .and_then(|registry| by_name(named, role, &registry))
+            .and_then(|folder| {
+                let message = || format!("there is no folder {named} beside the manifest, and no model of this name");
+                folder.ok_or_else(|| Failure::usage(message(), "`cafe-data models list` shows what there is"))
+            });
+        found.map_err(|failure| {
+            let (message, help) = failure.into_texts();
+            NoModel { message, help }
+        })
+    }
+}
+
+/// The family in the folder `named`, or of this name; the bundled one where none is named.
+pub(crate) fn family(named: Option<&Path>) -> Result<Family, Failure> {
+    let named = named.unwrap_or(Path::new(DEFAULT_FAMILY));
     Ok(Family::open(&folder(named, ModelRole::Family)?)?)
 }
 
@@ -25,19 +51,29 @@ pub(crate) fn folder(named: &Path, role: ModelRole) -> Result<PathBuf, Failure> 
     let Some(name) = named.to_str().filter(|name| !name.contains('/') && !named.is_dir()) else {
         return Ok(named.to_owned());
     };
-    let registry = Registry::open(None)?;
-    let Some(model) = registry.find(name) else { return Ok(named.to_owned()) };
+    Ok(by_name(name, role, &Registry::open(None)?)?.unwrap_or_else(|| named.to_owned()))
+}
+
+/// The folder of the model `name`, if there is a model of this name.
+fn by_name(name: &str, role: ModelRole, registry: &Registry) -> Result<Option<PathBuf>, Failure> {
+    let cache = std::env::var_os("CAFE_MODELS").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let cache = || Cache::open(cache.as_deref());
+    let Some(model) = registry.find(name) else {
+        let is_bundled = name == DEFAULT_FAMILY && role == ModelRole::Family;
+        return if is_bundled { bundled::unpack(cache()?.root()).map(Some) } else { Ok(None) };
+    };
     if model.decl.role != role {
         let (is, wanted) = (model.decl.role.name(), role.name());
         let message = format!("the model {name} has the role {is}, and here is room for {wanted}");
         return Err(Failure::usage(message, "cafe-data models list"));
     }
-    let cache = std::env::var_os("CAFE_MODELS").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let place = Cache::open(cache.as_deref())?.place(model);
-    place.folder().map(Path::to_owned).ok_or_else(|| {
-        let message = format!("there is no folder {name}, and the model of this name was not fetched yet");
-        Failure::usage(message, format!("run `cafe-data models fetch {name}`"))
-    })
+    match cache()?.place(model).folder() {
+        Some(folder) => Ok(Some(folder.to_owned())),
+        None => Err(Failure::usage(
+            format!("the model {name} was not fetched yet"),
+            format!("run `cafe-data models fetch {name}`"),
+        )),
+    }
 }
 
 #[cfg(test)]

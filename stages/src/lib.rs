@@ -7,6 +7,7 @@ pub mod ids;
 pub mod import;
 pub mod instruct;
 pub mod measure;
+pub mod models;
 pub mod picture;
 pub mod publish;
 mod source;

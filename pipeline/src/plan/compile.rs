@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Plan, PlanNode, ResolvedRead};
 use crate::catalog::Adoption;
-use crate::digest::{Fingerprint, Hasher, Seed};
+use crate::digest::{Fingerprint, Hasher};
 use crate::manifest::{Manifest, Stage};
 use crate::stage::{Bounds, CompileContext, ConfigIssue, Mapping, NodeDecl, Read, ReadFrom, StageDecl, StageRegistry};
 
@@ -24,11 +24,7 @@ pub struct PlanIssue {
 /// # Errors
 /// All mistakes that the stage kinds found, and all reads that cannot be resolved.
 pub fn compile(manifest: &Manifest, registry: &StageRegistry, adoptions: &[Adoption]) -> Result<Plan, Vec<PlanIssue>> {
-    let context = CompileContext {
-        manifest_dir: manifest.folder(),
-        seed: Seed(manifest.seed),
-        model_family: manifest.model_family.as_deref(),
-    };
+    let context = CompileContext::of(manifest);
     let mut issues = Vec::new();
     let mut declared: BTreeMap<usize, Vec<NodeDecl>> = BTreeMap::new();
     for (index, stage) in manifest.stages.iter().enumerate() {

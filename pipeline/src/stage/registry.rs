@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::error::ConfigIssue;
 use super::node::NodeDecl;
 use crate::digest::{Digest, Seed};
+use crate::manifest::{Manifest, Models};
 
 /// A `[[stage]]` table whose keys fit its kind's schema.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,9 +40,29 @@ pub struct CompileContext<'a> {
     pub seed: Seed,
     /// The manifest's `model_family`.
     pub model_family: Option<&'a str>,
+    /// The models that the manifest names.
+    pub models: &'a Models,
 }
 
-impl CompileContext<'_> {
+impl<'a> CompileContext<'a> {
+    /// For a manifest in `manifest_dir` that names no models.
+    #[must_use]
+    pub fn new(manifest_dir: &'a Path, seed: Seed) -> Self {
+        static NONE: Models = Models::new();
+        Self { manifest_dir, seed, model_family: None, models: &NONE }
+    }
+
+    /// For the stages of `manifest`.
+    #[must_use]
+    pub fn of(manifest: &'a Manifest) -> Self {
+        Self {
+            manifest_dir: manifest.folder(),
+            seed: Seed(manifest.seed),
+            model_family: manifest.model_family.as_deref(),
+            models: &manifest.models,
+        }
+    }
+
     /// A path of the manifest, resolved.
     #[must_use]
     pub fn resolve(&self, path: &Path) -> PathBuf {

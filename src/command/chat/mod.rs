@@ -23,7 +23,7 @@ use crate::progress::steps;
 pub(super) fn run(args: &ChatArgs) -> Result<u8, Failure> {
     let reference = pictures::read(&args.image)?;
     let mut history = History::open(&args.output, &args.image)?;
-    let family = resolve::family(&args.family.family)?;
+    let family = resolve::family(args.family.family.as_deref())?;
     let engine = CafeEngine::load(&family, &Device::Cpu)?;
     let assistant = speak::load(&args.speak, &family, &engine)?;
     let dino = engine.encoders().dino(&[reference])?; // (1, 1 + N, D_dino)

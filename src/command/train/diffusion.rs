@@ -20,7 +20,7 @@ use crate::models::resolve;
 pub(super) fn run(args: &TrainDiffusionArgs, cancel: &Cancel) -> Result<u8, Failure> {
     let common = &args.train;
     let pairs = run_loop::open(common, Wanted::Pairs)?;
-    let family = resolve::family(&common.family.family)?;
+    let family = resolve::family(common.family.family.as_deref())?;
     let settings = settings(args);
     let parts = parts(args, &family, &pairs)?;
     let size_px = size_px(args, &parts)?;

@@ -27,7 +27,7 @@ use crate::models::resolve;
 pub(super) fn run(args: &TrainMllmArgs, cancel: &Cancel) -> Result<u8, Failure> {
     let common = &args.train;
     let pairs = run_loop::open(common, Wanted::Pairs)?;
-    let family = resolve::family(&common.family.family)?;
+    let family = resolve::family(common.family.family.as_deref())?;
     let said = Said::read(&pairs, &common.pairs)?;
     let folders = [family.folder(Role::ClipCondition), family.folder(Role::DinoCondition)];
     let encoding = Encoding { pairs: &pairs, rows: &said.rows, size_px: None };

@@ -27,7 +27,7 @@ use crate::models::resolve;
 pub(super) fn run(args: &TrainPromptNetArgs, cancel: &Cancel) -> Result<u8, Failure> {
     let common = &args.train;
     let pairs = run_loop::open(common, Wanted::References)?;
-    let family = resolve::family(&common.family.family)?;
+    let family = resolve::family(common.family.family.as_deref())?;
     let folders = folders(&family);
     let (config, weights) = start(args, &folders)?;
     let settings = run_loop::settings(common);

@@ -28,7 +28,7 @@ fn put(bench: &Bench, path: &str, bytes: &[u8]) {
 }
 
 fn compile(folder: &Path, config: Value) -> Result<Vec<NodeDecl>, Vec<String>> {
-    let context = CompileContext { manifest_dir: folder, seed: cafe_pipeline::digest::Seed(7), model_family: None };
+    let context = CompileContext::new(folder, cafe_pipeline::digest::Seed(7));
     CollectKind
         .compile(&StageDecl { name: "collect".to_owned(), config }, &context)
         .map_err(|issues| issues.into_iter().map(|issue| format!("{}: {}", issue.pointer, issue.message)).collect())

@@ -76,7 +76,7 @@ impl Project {
 }
 
 fn compile(dir: &Path, config: Value) -> Result<NodeDecl, Vec<ConfigIssue>> {
-    let context = CompileContext { manifest_dir: dir, seed: Seed(7), model_family: None };
+    let context = CompileContext::new(dir, Seed(7));
     let stage = StageDecl { name: "measure".to_owned(), config };
     CommandKind.compile(&stage, &context).map(|mut nodes| nodes.remove(0))
 }

@@ -13,7 +13,7 @@ use crate::tables;
 use crate::testing::{Bench, Ran};
 
 fn compile(config: Value) -> Result<NodeDecl, Vec<ConfigIssue>> {
-    let context = CompileContext { manifest_dir: Path::new("."), seed: Seed(7), model_family: None };
+    let context = CompileContext::new(Path::new("."), Seed(7));
     let stage = StageDecl { name: "filter".to_owned(), config };
     FilterKind.compile(&stage, &context).map(|mut nodes| nodes.remove(0))
 }

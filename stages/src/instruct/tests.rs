@@ -18,7 +18,7 @@ use crate::tables;
 use crate::testing::{Bench, Ran};
 
 fn compile(dir: &Path, config: Value) -> Result<Vec<NodeDecl>, Vec<ConfigIssue>> {
-    let context = CompileContext { manifest_dir: dir, seed: Seed(7), model_family: None };
+    let context = CompileContext::new(dir, Seed(7));
     InstructKind.compile(&StageDecl { name: "instruct".to_owned(), config }, &context)
 }
 

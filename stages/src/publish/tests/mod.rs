@@ -22,7 +22,7 @@ use crate::testing::{Bench, Ran};
 const N_REFERENCES: usize = 12;
 
 fn compile(config: Value) -> Result<Vec<NodeDecl>, Vec<ConfigIssue>> {
-    let context = CompileContext { manifest_dir: Path::new("."), seed: Seed(7), model_family: None };
+    let context = CompileContext::new(Path::new("."), Seed(7));
     PublishKind.compile(&StageDecl { name: "publish".to_owned(), config }, &context)
 }
 
