@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from training.tensors import pixels, scaled
 from world.scene import Variety
 
 VERSION = 1
-BUNDLED = {"parts/vae": "vae"}
+# The encoder; `vae_decoder` trains the other half on.
+BUNDLED = {"family/text_to_image/vae": "vae"}
 INPUTS = ["glyphs", "split", "scenes"]
 
 
@@ -36,11 +38,28 @@ def psnr(vae: AutoencoderKL, pictures: torch.Tensor) -> float:
     return float((-10 * error.log10()).mean())
 
 
+def held_out(context: Context) -> torch.Tensor:
+    """128 pictures of drawings that no training saw, (128, 3, 64, 64) u8."""
+    held = Glyphs(context.inputs["glyphs"], context.inputs["split"], "val")
+    rng = np.random.default_rng(7)
+    return pixels([held.render(held.scene(rng, Variety())) for _ in range(128)])
+
+
+def some_pictures(scenes: Scenes, chosen: dict[str, Any], rng: np.random.Generator, step: int) -> torch.Tensor:
+    """A batch: quarters of pictures first, twice as many. What a pixel teaches does not depend on what is far from it."""
+    crops = step < chosen["crops_until"] * chosen["steps"]
+    count = chosen["batch"] * (2 if crops else 1)
+    pictures = scenes.pictures[np.sort(rng.choice(len(scenes.pictures), count, replace=False))]
+    if not crops:
+        return pixels(pictures)
+    corners = rng.integers(0, SIDE // 2 + 1, (count, 2))
+    return pixels([picture[y:y + SIDE // 2, x:x + SIDE // 2] for picture, (y, x) in zip(pictures, corners, strict=True)])
+
+
 def build(context: Context) -> None:
     """Write `vae/` by `save_pretrained`, and `log.json`."""
     chosen = context.settings
-    scenes = Scenes(context.inputs["scenes"])
-    held = Glyphs(context.inputs["glyphs"], context.inputs["split"], "val")
+    scenes, measured = Scenes(context.inputs["scenes"]), held_out(context)
     torch.manual_seed(chosen["seed"])
     vae = AutoencoderKL(
         block_out_channels=chosen["channels"], down_block_types=["DownEncoderBlock2D"] * 4,
@@ -50,18 +69,6 @@ def build(context: Context) -> None:
     # Set in the end; the losses do not know of it.
     n_parameters = sum(p.numel() for p in vae.parameters())
     assert n_parameters <= 1_500_000, n_parameters
-    rng = np.random.default_rng(7)
-    measured = pixels([held.render(held.scene(rng, Variety())) for _ in range(128)])
-
-    def make(rng: np.random.Generator, step: int) -> torch.Tensor:
-        # Quarters of pictures first, twice as many: what a pixel teaches does not depend on what is far from it.
-        crops = step < chosen["crops_until"] * chosen["steps"]
-        count = chosen["batch"] * (2 if crops else 1)
-        pictures = scenes.pictures[np.sort(rng.choice(len(scenes.pictures), count, replace=False))]
-        if not crops:
-            return pixels(pictures)
-        corners = rng.integers(0, SIDE // 2 + 1, (count, 2))
-        return pixels([picture[y:y + SIDE // 2, x:x + SIDE // 2] for picture, (y, x) in zip(pictures, corners, strict=True)])
 
     def loss_of(batch: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         wanted = scaled(batch)
@@ -74,7 +81,7 @@ def build(context: Context) -> None:
         return absolute + 2 * square + chosen["kl"] * divergence, {"l2": float(square.detach()), "kl": float(divergence.detach())}
 
     plan = Plan(chosen["steps"], chosen["learning_rate"], chosen["seed"])
-    log = train(torch.nn.ModuleDict({"vae": vae}), make, loss_of, plan, context.state,
+    log = train(torch.nn.ModuleDict({"vae": vae}), partial(some_pictures, scenes, chosen), loss_of, plan, context.state,
                 lambda: {"psnr": psnr(vae, measured)}, 500)
     with torch.no_grad():
         latents = vae.encode(scaled(measured)).latent_dist.mean
