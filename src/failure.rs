@@ -31,7 +31,6 @@ impl Failure {
     }
 
     /// What happened, and what to do about it.
-    #[expect(dead_code, reason = "no stage runs a model yet")]
     pub(crate) fn into_texts(self) -> (String, Option<String>) {
         match self {
             Self::Internal(text) | Self::Transient(text) => (text, None),

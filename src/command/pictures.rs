@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cafe_stages::picture::{Alpha, Limits, Picture};
-use image::{DynamicImage, ImageFormat, RgbImage};
+use image::{ImageFormat, RgbImage};
 
 use crate::failure::Failure;
 
@@ -13,7 +13,7 @@ pub(super) fn read(path: &Path) -> Result<RgbImage, Failure> {
     let bytes = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
     let limits = Limits { min_side_px: 1, ..Limits::default() };
     let picture = Picture::decode(&bytes, &limits, Alpha::White).map_err(|fault| failed(fault.message))?;
-    Ok(DynamicImage::ImageRgba8(picture.pixels).into_rgb8())
+    Ok(picture.into_rgb())
 }
 
 /// Refuses an output that would not be written as what it is called, before any work is done.

@@ -12,7 +12,6 @@ use super::{Registry, bundled};
 use crate::failure::Failure;
 
 /// The models that manifests name, those of the user's cache, and the bundled family: for stages.
-#[expect(dead_code, reason = "no stage runs a model yet")]
 pub(crate) struct Installed;
 
 impl ModelStore for Installed {

@@ -1,16 +1,22 @@
 //! The stage kinds of the dataset, one folder each, and the tables that they read and write.
 
+mod clip;
 pub mod collect;
 pub mod command;
+pub mod drawing;
 pub mod filter;
 pub mod ids;
+pub mod imagine;
 pub mod import;
 pub mod instruct;
+mod join;
 pub mod measure;
 pub mod models;
 pub mod picture;
 pub mod publish;
+pub mod retrieve;
 mod source;
+pub mod synthesize;
 pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;

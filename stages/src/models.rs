@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
+use cafe_engine::EngineError;
+use cafe_engine::cafe::Role;
 use cafe_pipeline::digest::{Digest, Hasher};
 use cafe_pipeline::manifest::ModelRole;
-use cafe_pipeline::stage::{CompileContext, ConfigIssue};
+use cafe_pipeline::stage::{CompileContext, ConfigIssue, ErrorClass, WorkError};
 use walkdir::WalkDir;
 
 /// The family that is meant where a manifest names none: the bundled one.
@@ -53,6 +55,58 @@ pub fn family(
             None => issue,
         }
     })
+}
+
+/// A model that is loaded when it is first asked for, and then kept.
+pub(crate) struct Loaded<T>(OnceLock<T>, Mutex<()>);
+
+impl<T> Default for Loaded<T> {
+    fn default() -> Self {
+        Self(OnceLock::new(), Mutex::default())
+    }
+}
+
+impl<T> Loaded<T> {
+    /// The model; `load` makes it if there is none. One thread loads, the others wait.
+    pub(crate) fn get(&self, load: impl FnOnce() -> Result<T, EngineError>) -> Result<&T, WorkError> {
+        let _loading = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.0.get().is_none() {
+            let loaded = load().map_err(work_error)?;
+            return Ok(self.0.get_or_init(|| loaded));
+        }
+        self.0.get().ok_or_else(|| WorkError::Systemic("a model was loaded and is not there".to_owned()))
+    }
+}
+
+/// Whose fault an error of the engine is.
+pub(crate) fn work_error(error: EngineError) -> WorkError {
+    match error {
+        EngineError::Io { path, source } => WorkError::io(path.display(), &source),
+        EngineError::Tensor(error) => {
+            let message = error.to_string();
+            let lower = message.to_lowercase();
+            // candle wraps the errors of CUDA and of the allocator as texts.
+            if lower.contains("out of memory") || lower.contains("out_of_memory") {
+                return WorkError::OutOfMemory(message);
+            }
+            WorkError::poison(ErrorClass::Invalid, message)
+        }
+        EngineError::Argument(message) => WorkError::poison(ErrorClass::Invalid, message),
+        // Configs and weights are the same for every row.
+        other => WorkError::Systemic(other.to_string()),
+    }
+}
+
+/// One digest of the models for `roles` of the family in `folder`.
+///
+/// # Errors
+/// As [`digest`].
+pub(crate) fn roles_digest(folder: &Path, roles: &[Role], pointer: &str) -> Result<String, ConfigIssue> {
+    let hasher = roles.iter().try_fold(Hasher::new("roles/v1"), |hasher, role| {
+        let of_role = digest(&folder.join(role.folder()), pointer)?;
+        Ok::<_, ConfigIssue>(hasher.text("role", role.folder()).bytes("digest", of_role.as_bytes()))
+    })?;
+    Ok(hasher.digest().to_hex())
 }
 
 /// The digest of all that decides what the model in `folder` computes: its files below that, by name, without what only people read.

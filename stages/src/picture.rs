@@ -5,7 +5,7 @@ use std::io::{self, Cursor};
 use cafe_pipeline::digest::Hasher;
 use cafe_pipeline::stage::ErrorClass;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbaImage};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage, RgbaImage};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,12 @@ impl Picture {
         Ok(Self { pixels, is_changed })
     }
 
+    /// The pixels as models see them: what is transparent must have been laid on something.
+    #[must_use]
+    pub fn into_rgb(self) -> RgbImage {
+        DynamicImage::ImageRgba8(self.pixels).into_rgb8()
+    }
+
     /// BLAKE3 of width, height and pixels: the same picture in another file has the same id.
     #[must_use]
     pub fn reference_id(&self) -> String {
@@ -124,6 +130,27 @@ impl Picture {
         written.map_err(|error| fault(&error))?;
         Ok(bytes.into_inner())
     }
+}
+
+/// A picture of the project's own tables, for a model: on white, of any size that is not absurd.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn for_model(bytes: Option<&[u8]>, whose: &str) -> Result<RgbImage, Fault> {
+    let bytes = bytes.ok_or_else(|| Fault::new(ErrorClass::Invalid, format!("{whose} has no picture")))?;
+    let limits = Limits { min_side_px: 1, ..Limits::default() };
+    let picture = Picture::decode(bytes, &limits, Alpha::White);
+    Ok(picture.map_err(|fault| Fault { message: format!("{whose}: {}", fault.message), ..fault })?.into_rgb())
+}
+
+/// `image` as a PNG file.
+///
+/// # Errors
+/// Of the encoder.
+pub(crate) fn png(image: &RgbImage) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Cursor::new(Vec::new());
+    image.write_to(&mut bytes, ImageFormat::Png).map_err(|error| fault(&error))?;
+    Ok(bytes.into_inner())
 }
 
 /// Refuses a file by its size alone.
@@ -190,7 +217,7 @@ fn fault(error: &ImageError) -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use image::{Rgb, RgbImage, Rgba};
+    use image::{Rgb, Rgba};
 
     use super::*;
 

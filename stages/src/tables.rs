@@ -10,6 +10,8 @@ use polars::prelude::*;
 pub const REFERENCES: &str = "references";
 /// Instructions drawn for references.
 pub const PAIRS: &str = "pairs";
+/// The images w of Eq. 4.
+pub const DONORS: &str = "donors";
 /// Unfiltered target images x~.
 pub const CANDIDATES: &str = "candidates";
 /// Reference images of a candidate; one today, several later.
@@ -27,6 +29,7 @@ pub fn id_column(table: &str) -> Option<&'static str> {
     match table {
         REFERENCES => Some("reference_id"),
         PAIRS => Some("pair_id"),
+        DONORS => Some("w_id"),
         CANDIDATES => Some("candidate_id"),
         _ => None,
     }
@@ -36,6 +39,19 @@ pub fn id_column(table: &str) -> Option<&'static str> {
 #[must_use]
 pub fn image_type() -> DataType {
     DataType::Struct(vec![Field::new("bytes".into(), DataType::Binary), Field::new("path".into(), DataType::String)])
+}
+
+/// The column `image` of PNG files, each with its name.
+///
+/// # Errors
+/// None that is known: the parts are of one length.
+pub(crate) fn images<'a>(files: impl Iterator<Item = (&'a [u8], String)>) -> PolarsResult<Column> {
+    let (bytes, paths): (Vec<&[u8]>, Vec<String>) = files.unzip();
+    let n = paths.len();
+    let bytes = BinaryChunked::from_iter_values("bytes".into(), bytes.into_iter());
+    let paths = StringChunked::from_iter_values("path".into(), paths.into_iter());
+    let parts = [bytes.into_series(), paths.into_series()];
+    Ok(StructChunked::from_series("image".into(), n, parts.iter())?.into_column())
 }
 
 fn table(name: &str, columns: impl IntoIterator<Item = (&'static str, DataType)>) -> TableDecl {
@@ -83,6 +99,29 @@ pub fn pairs() -> TableDecl {
             ("instruction", DataType::String),
             // The caption form: "a dog on the beach".
             ("caption", DataType::String),
+        ],
+    )
+}
+
+/// `donors`: the w of Eq. 4, what a candidate shall be like.
+#[must_use]
+pub fn donors() -> TableDecl {
+    table(
+        DONORS,
+        [
+            ("w_id", DataType::String),
+            ("pair_id", DataType::String),
+            // generated, or index.
+            ("source", DataType::String),
+            // 0 is the best of its pair.
+            ("rank", DataType::UInt32),
+            ("seed", DataType::UInt64),
+            ("weights_digest", DataType::String),
+            ("settings_digest", DataType::String),
+            ("licence", DataType::String),
+            // The cosine of the condition encoder's F of picture and caption, which ranked it.
+            ("clip_score", DataType::Float32),
+            ("image", image_type()),
         ],
     )
 }

@@ -1,17 +1,34 @@
 //! Runs nodes in tests, as the executor would run one shard of them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use cafe_pipeline::catalog::Effect;
 use cafe_pipeline::digest::{Digest, Seed};
 use cafe_pipeline::frame;
+use cafe_pipeline::manifest::ModelRole;
 use cafe_pipeline::stage::{
-    BatchOutcome, Bounds, Cancel, DuplicateRow, InputShard, NodeDecl, QuarantinedRow, Work, WorkContext, WorkError,
+    BatchOutcome, Bounds, Cancel, CompileContext, DuplicateRow, InputShard, NodeDecl, QuarantinedRow, Work,
+    WorkContext, WorkError,
 };
 use cafe_pipeline::storage::{LocalStorage, Storage, write_once};
 use polars::prelude::DataFrame;
 use tempfile::TempDir;
+
+use crate::models::{ModelStore, NoModel};
+
+/// The project's own mini family, whatever is asked for but "absent".
+pub(crate) struct Mini;
+
+impl ModelStore for Mini {
+    fn folder(&self, named: &str, _: ModelRole, _: &CompileContext<'_>) -> Result<PathBuf, NoModel> {
+        if named == "absent" {
+            return Err(NoModel { message: "there is no model absent".to_owned(), help: None });
+        }
+        Ok(PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/mini/family")))
+    }
+}
 
 /// A project folder with tables in it.
 pub(crate) struct Bench {

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -16,12 +15,12 @@ use super::argv::{Argument, PLACEHOLDERS};
 use super::candidates::Derive;
 use super::config::{CommandConfig, FanOutConfig, Mode};
 use super::contract::Contract;
-use super::join::Join;
 use super::pool::Pool;
 use super::serve::Patience;
 use super::summary::{Command, KEY};
 use super::work::CommandWork;
 use super::written::written;
+use crate::join::Join;
 use crate::{measure, tables};
 
 /// Raised when the same program and rows come to make other bytes.
@@ -194,12 +193,7 @@ fn joins(config: &CommandConfig, issues: &mut Vec<ConfigIssue>) -> Vec<Join> {
             );
             continue;
         }
-        joins.push(Join {
-            table: table.clone(),
-            key: key.to_owned(),
-            columns: columns.clone(),
-            last: Mutex::default(),
-        });
+        joins.push(Join::new(table, key, columns));
     }
     joins
 }

@@ -8,7 +8,6 @@ mod config;
 mod conform;
 mod contract;
 mod exit;
-mod join;
 mod oneshot;
 mod pool;
 mod process;

@@ -12,11 +12,11 @@ use polars::prelude::DataFrame;
 use super::argv::{Argument, Redactor, environment};
 use super::config::Mode;
 use super::contract::{self, Contract};
-use super::join::Join;
 use super::oneshot;
 use super::pool::{self, Pool};
 use super::process::Launch;
 use super::serve::{Patience, STRETCH, Server};
+use crate::join::Join;
 
 /// The work of a `command` stage.
 pub(super) struct CommandWork {

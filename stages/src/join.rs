@@ -8,18 +8,28 @@ use cafe_pipeline::stage::{WorkContext, WorkError, id_text};
 use polars::prelude::*;
 
 /// A table to add columns of.
-pub(super) struct Join {
-    pub(super) table: String,
+pub(crate) struct Join {
+    pub(crate) table: String,
     /// The id column, the same on both sides.
-    pub(super) key: String,
-    pub(super) columns: Vec<String>,
+    pub(crate) key: String,
+    pub(crate) columns: Vec<String>,
     /// The shard read last: the batches of a shard come one after the other.
-    pub(super) last: Mutex<Option<(Vec<Digest>, Arc<DataFrame>)>>,
+    last: Mutex<Option<(Vec<Digest>, Arc<DataFrame>)>>,
 }
 
 impl Join {
+    /// Adds `columns` of `table`, whose rows `key` names.
+    pub(crate) fn new(
+        table: impl Into<String>,
+        key: impl Into<String>,
+        columns: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let columns = columns.into_iter().map(Into::into).collect();
+        Self { table: table.into(), key: key.into(), columns, last: Mutex::default() }
+    }
+
     /// `rows` with the columns added as `table.column`; null where the other table has no such row.
-    pub(super) fn add(&self, context: &WorkContext, mut rows: DataFrame) -> Result<DataFrame, WorkError> {
+    pub(crate) fn add(&self, context: &WorkContext, mut rows: DataFrame) -> Result<DataFrame, WorkError> {
         let other = self.read(context)?;
         let mut positions: HashMap<String, IdxSize> = HashMap::with_capacity(other.height());
         for (id, at) in other.column(&self.key)?.as_materialized_series().iter().zip(0..) {

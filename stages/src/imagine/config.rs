@@ -1,0 +1,71 @@
+//! The keys of an `imagine` stage.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::collect::Splits;
+use crate::drawing::SamplingConfig;
+use crate::retrieve::half_an_hour;
+
+/// Keys of an `imagine` stage.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImagineConfig {
+    /// The model family: a folder, or a name. Default: the manifest's `model_family`, else the bundled `mini`.
+    #[serde(default)]
+    pub family: Option<String>,
+    /// What is drawn.
+    #[schemars(length(min = 1))]
+    pub classes: Vec<String>,
+    /// How it is asked for, with `{class}` in the place of the class; each for every class.
+    #[serde(default = "plain_prompt")]
+    #[schemars(length(min = 1))]
+    pub prompts: Vec<String>,
+    /// Images of each class and prompt, each from noise of its own.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub samples: u32,
+    /// Weight of the prompt: 1 is what the model predicts.
+    #[serde(default = "usual_scale")]
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub text_scale: f64,
+    /// How images are drawn.
+    #[serde(default)]
+    pub sampling: SamplingConfig,
+    /// What becomes of an image that CLIP takes for another of the classes.
+    #[serde(default)]
+    pub wrong_class: WrongClass,
+    /// The licence that the images are given: what a model drew has none of itself.
+    #[serde(default)]
+    pub licence: Option<String>,
+    /// Shares of the subjects that go to each split, by a stable hash. Each image is a subject.
+    #[serde(default)]
+    pub splits: Splits,
+    /// Longest time that one image may take; then its process is taken for hung.
+    #[serde(default = "half_an_hour")]
+    #[schemars(range(min = 1))]
+    pub deadline_secs: u64,
+}
+
+/// What becomes of an image that CLIP takes for another of the classes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WrongClass {
+    /// It is quarantined, with what it was taken for.
+    #[default]
+    Quarantine,
+    /// It stays.
+    Keep,
+}
+
+fn plain_prompt() -> Vec<String> {
+    vec!["a {class}".to_owned()]
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn usual_scale() -> f64 {
+    7.5
+}

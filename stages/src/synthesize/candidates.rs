@@ -1,0 +1,104 @@
+//! Images that were made, as rows of `candidates` and `candidate_references`.
+
+use cafe_pipeline::digest::Seed;
+use cafe_pipeline::stage::ROW;
+use image::RgbImage;
+use polars::prelude::*;
+
+use crate::picture::{self, Fault};
+use crate::{ids, tables};
+
+/// What all candidates of a stage have in common.
+pub(super) struct Made {
+    pub(super) weights_digest: String,
+    pub(super) settings_digest: String,
+    pub(super) round: u32,
+    pub(super) generator: &'static str,
+}
+
+/// An image, and what tells it from the others of its row.
+pub(super) struct Sample {
+    pub(super) alpha: Option<f64>,
+    pub(super) index: u32,
+    pub(super) seed: u64,
+    pub(super) image: RgbImage,
+}
+
+/// A row of `candidates` without its id.
+pub(super) struct Candidate {
+    row: u32,
+    pair_id: String,
+    w_id: Option<String>,
+    reference_id: String,
+    alpha: Option<f64>,
+    index: u32,
+    seed: u64,
+    png: Vec<u8>,
+}
+
+/// From where an image came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin<'a> {
+    pub(super) row: u32,
+    pub(super) pair_id: &'a str,
+    pub(super) w_id: Option<&'a str>,
+    pub(super) reference_id: &'a str,
+}
+
+impl Candidate {
+    /// `sample`, made of the row `of`.
+    pub(super) fn new(of: Origin<'_>, sample: &Sample) -> Result<Self, Fault> {
+        Ok(Self {
+            row: of.row,
+            pair_id: of.pair_id.to_owned(),
+            w_id: of.w_id.map(ToOwned::to_owned),
+            reference_id: of.reference_id.to_owned(),
+            alpha: sample.alpha,
+            index: sample.index,
+            seed: sample.seed,
+            png: picture::png(&sample.image)?,
+        })
+    }
+}
+
+impl Made {
+    /// The rows of `candidates`, and those of `candidate_references`.
+    pub(super) fn tables(&self, made: &[Candidate], seed: Seed) -> PolarsResult<(DataFrame, DataFrame)> {
+        let n = made.len();
+        let text = |name: &str, value: fn(&Candidate) -> Option<&str>| {
+            Column::new(name.into(), made.iter().map(value).collect::<Vec<Option<&str>>>())
+        };
+        let same = |name: &str, value: &str| Column::new(name.into(), vec![value; n]);
+        let rows = Column::new(ROW.into(), made.iter().map(|one| one.row).collect::<Vec<u32>>());
+        let mut candidates = DataFrame::new(
+            n,
+            vec![
+                text("pair_id", |one| Some(&one.pair_id)),
+                text("w_id", |one| one.w_id.as_deref()),
+                same("generator", self.generator),
+                same("weights_digest", &self.weights_digest),
+                same("settings_digest", &self.settings_digest),
+                Column::new("round".into(), vec![self.round; n]),
+                Column::new("alpha".into(), made.iter().map(|one| one.alpha).collect::<Vec<Option<f64>>>()),
+                Column::new("sample_index".into(), made.iter().map(|one| one.index).collect::<Vec<u32>>()),
+                Column::new("seed".into(), made.iter().map(|one| one.seed).collect::<Vec<u64>>()),
+            ],
+        )?;
+        let ids = ids::candidate_ids(&candidates, seed)?;
+        candidates.with_column(tables::images(
+            made.iter().zip(&ids).map(|(one, id)| (one.png.as_slice(), format!("{id}.png"))),
+        )?)?;
+        let references = DataFrame::new(
+            n,
+            vec![
+                Column::new("candidate_id".into(), ids.as_slice()),
+                Column::new("slot".into(), vec![0_u32; n]),
+                text("reference_id", |one| Some(&one.reference_id)),
+                rows.clone(),
+            ],
+        )?;
+        candidates.with_column(Column::new("candidate_id".into(), ids))?;
+        candidates.with_column(rows)?;
+        Ok((candidates, references))
+    }
+}

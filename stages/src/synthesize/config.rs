@@ -1,0 +1,133 @@
+//! The keys of a `synthesize` stage.
+
+use cafe_engine::profusion::{FusionSettings, TuneSettings};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::drawing::{GuidanceConfig, SamplingConfig};
+use crate::retrieve::half_an_hour;
+
+/// Keys of a `synthesize` stage.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SynthesizeConfig {
+    /// The model family: a folder, or a name. Default: the manifest's `model_family`, else the bundled `mini`.
+    #[serde(default)]
+    pub family: Option<String>,
+    /// What makes the images.
+    pub generator: GeneratorConfig,
+    /// Images of each pair (of each α and w, where there are any), each from noise of its own.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub samples: u32,
+    /// The round of self-distillation that they belong to: 0 before anything was distilled.
+    #[serde(default)]
+    pub round: u32,
+    /// Longest time that one row may take; then its process is taken for hung.
+    #[serde(default = "half_an_hour")]
+    #[schemars(range(min = 1))]
+    pub deadline_secs: u64,
+}
+
+/// What makes the images.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum GeneratorConfig {
+    /// CAFE's own model by Eq. 4, of references and `donors`.
+    Sid {
+        /// Shares α of F(w): 0 is all x, 1 all w. Several are swept, from the same noise.
+        alphas: Vec<f64>,
+        /// How the two conditions are guided.
+        #[serde(default)]
+        guidance: GuidanceConfig,
+        /// How images are drawn.
+        #[serde(default)]
+        sampling: SamplingConfig,
+    },
+    /// ProFusion: tuned to each reference once, then sampled with its pairs' captions.
+    Profusion {
+        /// Steps of tuning to a reference; 0 leaves the models as they are.
+        #[serde(default = "usual_iterations")]
+        #[schemars(range(max = 100_000))]
+        iterations: u32,
+        /// Altered pictures that are tuned to beside the reference.
+        #[serde(default = "usual_augmentations")]
+        #[schemars(range(max = 4096))]
+        augmentations: u32,
+        /// Pairs in a step of tuning.
+        #[serde(default = "usual_batch")]
+        #[schemars(range(min = 1, max = 4096))]
+        batch_size: u32,
+        /// Learning rate of the tuning.
+        #[serde(default = "usual_rate")]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        learning_rate: f64,
+        /// How images are sampled.
+        #[serde(default)]
+        fusion: FusionConfig,
+    },
+}
+
+/// How ProFusion samples. The defaults are those of its own example.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct FusionConfig {
+    /// Steps of DDIM.
+    #[schemars(range(min = 1, max = 1000))]
+    pub steps: u32,
+    /// How much the subject counts.
+    pub subject_scale: f64,
+    /// How much the caption with a mere noun in the subject's place counts.
+    pub noun_scale: f64,
+    /// How often each step is refined.
+    #[schemars(range(max = 16))]
+    pub refine: u32,
+    /// Weight of the refinement.
+    pub refine_scale: f64,
+    /// What the subject's token is multiplied by in a refinement: 0.4 to 0.9 are useful.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub gamma: f64,
+}
+
+impl Default for FusionConfig {
+    fn default() -> Self {
+        let FusionSettings { n_steps, subject_scale, noun_scale, n_refine, refine_scale, gamma, .. } =
+            FusionSettings::notebook();
+        Self { steps: n_steps, subject_scale, noun_scale, refine: n_refine, refine_scale, gamma }
+    }
+}
+
+impl FusionConfig {
+    /// The engine's settings.
+    pub(super) fn settings(&self) -> FusionSettings {
+        FusionSettings {
+            n_steps: self.steps,
+            subject_scale: self.subject_scale,
+            noun_scale: self.noun_scale,
+            n_refine: self.refine,
+            refine_scale: self.refine_scale,
+            gamma: self.gamma,
+            ..FusionSettings::notebook()
+        }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn usual_iterations() -> u32 {
+    u32::try_from(TuneSettings::default().n_iterations).unwrap_or(u32::MAX)
+}
+
+fn usual_augmentations() -> u32 {
+    TuneSettings::default().n_augmentations
+}
+
+fn usual_batch() -> u32 {
+    u32::try_from(TuneSettings::default().batch_size).unwrap_or(u32::MAX)
+}
+
+fn usual_rate() -> f64 {
+    TuneSettings::default().learning_rate
+}

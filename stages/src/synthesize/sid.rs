@@ -1,0 +1,79 @@
+//! Candidates by Eq. 4.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use cafe_engine::cafe::{CafeEngine, Family, SamplerSettings, mix};
+use cafe_engine::noise::Guidance;
+use cafe_engine::unet::CafeConditioning;
+use cafe_engine::{Device, EngineError, Tensor, op};
+use cafe_pipeline::digest::Seed;
+use cafe_pipeline::stage::WorkError;
+use image::RgbImage;
+
+use super::candidates::Sample;
+use crate::models::{Loaded, work_error};
+
+/// CAFE's own model.
+pub(super) struct Sid {
+    family: PathBuf,
+    alphas: Vec<f64>,
+    guidance: Guidance,
+    sampling: SamplerSettings,
+    engine: Loaded<CafeEngine>,
+    /// What was seen of the last reference: a reference's pairs stand together.
+    seen: Mutex<Option<(String, Seen)>>,
+}
+
+/// E(x) and F(x).
+#[derive(Clone)]
+struct Seen {
+    dino: Tensor,
+    clip: Tensor,
+}
+
+impl Sid {
+    pub(super) fn new(family: PathBuf, alphas: Vec<f64>, guidance: Guidance, sampling: SamplerSettings) -> Self {
+        Self { family, alphas, guidance, sampling, engine: Loaded::default(), seen: Mutex::default() }
+    }
+
+    /// An image for each α and sample, in this order. `seed` is the row's own. All of a row are one batch, whatever other rows
+    /// there are; a sample's noise is the same for each α, so that in a sweep nothing else changes.
+    pub(super) fn make(
+        &self,
+        seed: Seed,
+        samples: u32,
+        (reference_id, reference): (&str, &RgbImage),
+        donor: &RgbImage,
+    ) -> Result<Vec<Sample>, WorkError> {
+        let engine = self.engine.get(|| CafeEngine::load(&Family::open(&self.family)?, &Device::Cpu))?;
+        let places: Vec<(f64, u32)> =
+            self.alphas.iter().flat_map(|alpha| (0..samples).map(|index| (*alpha, index))).collect();
+        let seeds: Vec<u64> = places.iter().map(|(_, index)| seed.child(&index.to_string()).0).collect();
+        let images = op::on_cores(|| -> Result<Vec<RgbImage>, EngineError> {
+            let Seen { dino, clip } = self.seen(engine, reference_id, reference)?;
+            let clip_w = engine.encoders().clip(std::slice::from_ref(donor))?; // (1, D_clip)
+            let clip: Vec<Tensor> =
+                places.iter().map(|(alpha, _)| mix(&clip_w, &clip, *alpha)).collect::<Result<_, _>>()?;
+            let conditions = CafeConditioning {
+                clip: Tensor::cat(&clip, 0)?,                      // (B, D_clip)
+                dino: Tensor::cat(&vec![&dino; places.len()], 0)?, // (B, 1 + N, D_dino)
+            };
+            engine.generate(&conditions, &seeds, &self.guidance, &self.sampling, &|_, _| {})
+        });
+        let images = images.map_err(work_error)?;
+        let sample = |(((alpha, index), seed), image)| Sample { alpha: Some(alpha), index, seed, image };
+        Ok(places.into_iter().zip(seeds).zip(images).map(sample).collect())
+    }
+
+    fn seen(&self, engine: &CafeEngine, id: &str, reference: &RgbImage) -> Result<Seen, EngineError> {
+        let known = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        if let Some((_, seen)) = known.filter(|(known, _)| known == id) {
+            return Ok(seen);
+        }
+        let images = std::slice::from_ref(reference);
+        let seen = Seen { dino: engine.encoders().dino(images)?, clip: engine.encoders().clip(images)? };
+        *self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((id.to_owned(), seen.clone()));
+        Ok(seen)
+    }
+}
