@@ -8,20 +8,21 @@ from pathlib import Path
 # `family/` has a folder for each role, `parts/` what belongs to a role that is not finished.
 MINI = Path(__file__).resolve().parent.parent
 FILES = {"config.json", "preprocessor_config.json", "scheduler_config.json", "vocab.json", "merges.txt",
-         "tokenizer_config.json"}
+         "tokenizer_config.json", "metadata.csv"}
 
 
 def _copied(source: Path, target: Path, half: bool) -> None:
     """A model's folder, its weights in f16 or in f32; what is no part of it (model cards, pickles) stays behind."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
     for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)
-        if path.name in FILES:
+        if path.name in FILES or path.suffix == ".png":
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
         elif path.suffix == ".safetensors":
+            # Not needed where nothing is trained.
+            import torch
+            from safetensors.torch import load_file, save_file
+
             place.parent.mkdir(parents=True, exist_ok=True)
             tensors = {key: (value.half() if half else value.float()) if value.is_floating_point() else value
                        for key, value in load_file(path).items()}

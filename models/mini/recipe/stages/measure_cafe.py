@@ -27,7 +27,7 @@ from world.scene import Variety
 from world.words import caption
 
 VERSION = 1
-INPUTS = ["glyphs", "split", "clip_condition", "dino_condition", "clip_filter", "dino_filter", "text_to_image", "cafe_start",
+INPUTS = ["glyphs", "split", "clip_condition", "dino_condition", "clip_filter", "dino_filter", "vae_decoder", "text_to_image", "cafe_start",
           "measure_encoders"]
 _VARIETY = Variety(style=0.0, turn=0.0, several=0.0)
 
@@ -54,7 +54,7 @@ def build(context: Context) -> None:
     chosen, inputs = context.settings, context.inputs
     glyphs = Glyphs(inputs["glyphs"], inputs["split"], chosen["split"])
     base = inputs["text_to_image"] / "text_to_image"
-    vae = AutoencoderKL.from_pretrained(base / "vae").eval()
+    vae = AutoencoderKL.from_pretrained(inputs["vae_decoder"] / "vae").eval()
     text = CLIPTextModel.from_pretrained(base / "text_encoder").eval()
     tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
     unet = UNet2DConditionModel.from_pretrained(base / "unet").eval()

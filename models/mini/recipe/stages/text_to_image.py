@@ -20,7 +20,8 @@ from training.unet import sd_unet
 from world.words import caption, instruction
 
 VERSION = 1
-BUNDLED = {"family/text_to_image": "text_to_image"}
+# The VAE comes from the stage `vae_decoder`.
+BUNDLED = {f"family/text_to_image/{part}": f"text_to_image/{part}" for part in ("unet", "text_encoder", "tokenizer", "scheduler")}
 INPUTS = ["subjects", "latents", "vae", "tokenizer"]
 _WIDTH = 128
 
@@ -46,8 +47,9 @@ def build(context: Context) -> None:
     """Write `text_to_image/` in diffusers' layout, and `log.json`."""
     chosen = context.settings
     subjects = Subjects(context.inputs["subjects"])
-    rows = subjects.scene_rows
-    known = torch.from_numpy(np.load(context.inputs["latents"] / "latents.npy"))
+    plain = subjects.plain[subjects.scene_rows]
+    rows = subjects.scene_rows[plain]
+    known = torch.from_numpy(np.load(context.inputs["latents"] / "latents.npy")[plain])
     tokenizer = CLIPTokenizer.from_pretrained(context.inputs["tokenizer"] / "tokenizer")
     vae = AutoencoderKL.from_pretrained(context.inputs["vae"] / "vae")
     torch.manual_seed(chosen["seed"])
@@ -73,7 +75,6 @@ def build(context: Context) -> None:
     plan = Plan(chosen["steps"], chosen["learning_rate"], chosen["seed"])
     log = train(modules, make, loss_of, plan, context.state)
     folder = context.out / "text_to_image"
-    vae.save_pretrained(folder / "vae")
     modules["unet"].save_pretrained(folder / "unet")
     modules["text"].save_pretrained(folder / "text_encoder")
     shutil.copytree(context.inputs["tokenizer"] / "tokenizer", folder / "tokenizer")

@@ -82,3 +82,6 @@ class Subjects:
         # Numbers of the pictures that are references, and of those that are scenes: what is encoded stands in this order.
         self.reference_rows = np.concatenate([np.arange(start, middle) for start, middle, _ in spans])
         self.scene_rows = np.concatenate([np.arange(middle, end) for _, middle, end in spans])
+        # What two cores learn to draw: one subject as it is, in the middle and not small. Words, filters and judges know more.
+        self.plain = np.array([scene.position == "centre" and scene.size != "small" and scene.style == "plain"
+                               and scene.count == 1 and scene.turn == "upright" for scene in self.scenes])
