@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::drawing::SamplingConfig;
+use crate::source::Source;
 
 /// Keys of a `retrieve` stage.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -19,9 +20,6 @@ pub struct RetrieveConfig {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 64))]
     pub keep: u32,
-    /// How w is drawn.
-    #[serde(default)]
-    pub sampling: SamplingConfig,
     /// Longest time that one pair may take; then its process is taken for hung.
     #[serde(default = "half_an_hour")]
     #[schemars(range(min = 1))]
@@ -29,7 +27,7 @@ pub struct RetrieveConfig {
 }
 
 /// Where w comes from.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum SourceConfig {
     /// The base text-to-image model draws the caption.
@@ -42,12 +40,20 @@ pub enum SourceConfig {
         #[serde(default = "usual_scale")]
         #[schemars(range(min = 0.0, max = 100.0))]
         text_scale: f64,
+        /// How they are drawn.
+        #[serde(default)]
+        sampling: SamplingConfig,
+    },
+    /// The pictures of a collection that CLIP finds nearest to the caption: an exact search, by a table in memory.
+    Index {
+        /// Where the pictures are.
+        pictures: Source,
     },
 }
 
 impl Default for SourceConfig {
     fn default() -> Self {
-        Self::Generated { tries: four(), text_scale: usual_scale() }
+        Self::Generated { tries: four(), text_scale: usual_scale(), sampling: SamplingConfig::default() }
     }
 }
 

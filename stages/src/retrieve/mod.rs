@@ -1,8 +1,12 @@
-//! `retrieve`: pictures w that show what an instruction asks for, whoever the subject is (Eq. 4 mixes F(w) and F(x)). The base
-//! text-to-image model makes some of the caption, and those that CLIP finds nearest to it become `donors`.
+//! `retrieve`: pictures w that show what an instruction asks for, whoever the subject is (Eq. 4 mixes F(w) and F(x)). They are of the
+//! base text-to-image model, which draws the caption, or of a collection; those that CLIP finds nearest to the caption become `donors`.
 
 mod compile;
 mod config;
+mod donors;
+mod generated;
+mod index;
+mod nearest;
 mod work;
 
 #[cfg(test)]
