@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Recounts every row: reconciliation, yields, costs. Exit code 5 when rows do not balance.
     Audit(AuditArgs),
+    /// One page that shows where the project stands: funnel, scores, yields, samples, costs. Needs nothing else to be opened.
+    Report(ReportArgs),
     /// SQL over the tables of the project, read-only.
     Query(QueryArgs),
     /// A new release from stored scores with other thresholds; nothing upstream is made again.
@@ -210,6 +212,21 @@ pub(crate) struct AuditArgs {
     /// Reads every file and compares digests and ids; what is damaged is made again by the next run.
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Shows instead where one row comes from and what it cost: the id of a quadruplet, candidate, pair, reference or w.
+    #[arg(long, value_name = "ID", conflicts_with = "verify")]
+    pub(crate) trace: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArg,
+    /// Where it goes, `-` for stdout; default: `report.html` beside the manifest, JSON to stdout.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// The figures as JSON, without pictures.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,6 +2,7 @@
 
 use cafe_pipeline::audit::{AuditOptions, audit, to_text};
 
+use super::trace;
 use crate::cli::AuditArgs;
 use crate::failure::Failure;
 use crate::format::{json, out};
@@ -14,6 +15,9 @@ pub(super) async fn run(args: &AuditArgs) -> Result<u8, Failure> {
     let path = &args.manifest.manifest;
     let project = project::open(path).await?;
     project::must_have_run(&project.catalog, path).await?;
+    if let Some(id) = &args.trace {
+        return trace::run(&project, id, args.json).await;
+    }
     let options = AuditOptions { verify: args.verify };
     let report = audit(&project.plan, project.catalog.as_ref(), &project.storage, options).await?;
     project.catalog.close().await;

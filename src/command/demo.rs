@@ -32,7 +32,7 @@ pub(super) async fn run(args: DemoArgs, threads: usize) -> Result<u8, Failure> {
         return Ok(report.exit_code());
     }
     eprintln!("\n$ cafe-data audit --verify -m {}", manifest.manifest.display());
-    let code = audit::run(&AuditArgs { manifest: manifest.clone(), json: false, verify: true }).await?;
+    let code = audit::run(&AuditArgs { manifest: manifest.clone(), json: false, verify: true, trace: None }).await?;
     eprintln!("\n$ cafe-data query -m {} \"{QUERY}\"", manifest.manifest.display());
     query::run(QueryArgs { manifest: manifest.clone(), sql: QUERY.to_owned(), format: Format::Table }).await?;
     conclude(&args.dir, &manifest.manifest).await?;

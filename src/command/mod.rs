@@ -17,10 +17,12 @@ mod plan;
 mod profusion;
 mod query;
 mod recut;
+mod report;
 mod run;
 mod schema;
 mod speak;
 mod status;
+mod trace;
 mod train;
 
 use crate::cli::Command;
@@ -38,6 +40,7 @@ pub(crate) async fn run(command: Command, threads: usize) -> Result<u8, Failure>
         Command::Run(args) => run::run(args, threads).await,
         Command::Status(args) => status::run(&args).await,
         Command::Audit(args) => audit::run(&args).await,
+        Command::Report(args) => report::run(args).await,
         Command::Query(args) => query::run(args).await,
         Command::Recut(args) => recut::run(args, threads).await,
         Command::Generate(args) => blocking(move || generate::run(&args)).await,

@@ -15,9 +15,11 @@ pub mod models;
 pub mod picture;
 pub mod publish;
 pub mod retrieve;
+pub mod report;
 mod source;
 pub mod synthesize;
 pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod trace;
 pub mod training_pairs;

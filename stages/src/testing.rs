@@ -1,5 +1,7 @@
 //! Runs nodes in tests, as the executor would run one shard of them.
 
+pub(crate) mod world;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -11,6 +11,7 @@ mod mini;
 mod models;
 mod power_cut;
 mod profusion;
+mod report;
 mod support;
 mod surface;
 mod verify;

@@ -42,6 +42,9 @@ pub async fn every_outcome_is_in_the_ledger(place: &impl Place) {
     assert_eq!((ledger[4].backend.as_deref(), ledger[4].message.as_deref()), (Some("cpu"), None));
     assert!(ledger.iter().all(|entry| entry.run == hands.run && entry.worker == hands.worker));
     assert!(ledger.is_sorted_by_key(|entry| entry.attempt_id));
+    let shards: Vec<i64> = ledger.iter().map(|entry| entry.shard_id).collect();
+    assert_eq!(shards[..5], [item.shard_id; 5]);
+    assert_eq!(shards[5], failing.shard_id);
     let score = &statuses(&catalog, "score").await[0];
     assert_eq!((score.state, score.message.as_deref()), (ShardState::Failed, Some("it did not work")));
     ok(catalog.end_run(hands.run, &RunEnd { outcome: "failed".to_owned(), exit_code: 4 }).await);

@@ -104,6 +104,8 @@ pub async fn releases_come_with_their_shard(place: &impl Place) {
     ];
     assert_eq!(ok(catalog.commit(&again).await), CommitOutcome::Committed);
     assert_eq!(ok(catalog.releases().await), both);
+    assert_eq!(ok(catalog.releases_with("q2").await), ["z-first", "a-second"]);
+    assert!(ok(catalog.releases_with("q3").await).is_empty());
 }
 
 /// Numbers that contradict each other do not become part of the books.

@@ -188,6 +188,7 @@ pub(super) async fn quarantine(readers: &SqlitePool) -> Result<Vec<QuarantineEnt
 #[derive(sqlx::FromRow)]
 struct AttemptRow {
     attempt_id: i64,
+    shard_id: i64,
     node: String,
     shard_index: i64,
     run_id: i64,
@@ -210,6 +211,7 @@ pub(super) async fn ledger(readers: &SqlitePool) -> Result<Vec<LedgerEntry>> {
         .map(|row| {
             Ok(LedgerEntry {
                 attempt_id: row.attempt_id,
+                shard_id: row.shard_id,
                 node: row.node,
                 shard_index: row.shard_index,
                 run: row.run_id,

@@ -178,6 +178,10 @@ impl Catalog for SqliteCatalog {
         record::releases(&self.readers).await
     }
 
+    async fn releases_with(&self, quadruplet_id: &str) -> Result<Vec<String>> {
+        record::releases_with(&self.readers, quadruplet_id).await
+    }
+
     async fn lineage(&self, shard_id: i64) -> Result<Vec<LineageEntry>> {
         look::lineage(&self.readers, shard_id).await
     }

@@ -98,3 +98,16 @@ pub(super) async fn releases(readers: &SqlitePool) -> Result<Vec<ReleaseRecord>>
         })
         .collect()
 }
+
+/// See `Catalog::releases_with`.
+pub(super) async fn releases_with(readers: &SqlitePool, quadruplet_id: &str) -> Result<Vec<String>> {
+    sqlx::query_scalar(
+        "SELECT releases.release_id FROM quadruplets
+         JOIN releases ON releases.release_id = quadruplets.release_id
+         WHERE quadruplet_id = ?1 ORDER BY ordinal",
+    )
+    .bind(quadruplet_id)
+    .fetch_all(readers)
+    .await
+    .map_err(from_sqlx)
+}

@@ -146,6 +146,9 @@ pub trait Catalog: Send + Sync {
     /// Releases, oldest first.
     async fn releases(&self) -> Result<Vec<ReleaseRecord>>;
 
+    /// The ids of the releases that hold the accepted unit `quadruplet_id`, oldest first.
+    async fn releases_with(&self, quadruplet_id: &str) -> Result<Vec<String>>;
+
     /// Files read to make a shard, with the digests they had.
     async fn lineage(&self, shard_id: i64) -> Result<Vec<LineageEntry>>;
 

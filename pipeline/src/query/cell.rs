@@ -6,7 +6,8 @@ use polars::prelude::*;
 use serde_json::{Map, Number, Value};
 
 /// A value as JSON. Bytes become hexadecimal text; what JSON cannot say (not a number, infinite) becomes null.
-pub(super) fn json(value: &AnyValue<'_>) -> Value {
+#[must_use]
+pub fn json(value: &AnyValue<'_>) -> Value {
     match value {
         AnyValue::Null => Value::Null,
         AnyValue::Boolean(value) => Value::Bool(*value),
@@ -36,7 +37,8 @@ fn object(value: &AnyValue<'_>, fields: &[Field]) -> Value {
 }
 
 /// A value as it stands in a CSV file: bytes as hexadecimal text, lists and structs as JSON; `None` for a null.
-pub(super) fn plain(value: &AnyValue<'_>) -> Option<String> {
+#[must_use]
+pub fn plain(value: &AnyValue<'_>) -> Option<String> {
     match value {
         AnyValue::Null => None,
         AnyValue::Float32(number) => Some(float(f64::from(*number), number.to_string())),

@@ -90,6 +90,7 @@ fn quarantine(rows: &[QuarantineEntry]) -> PolarsResult<DataFrame> {
 fn ledger(rows: &[LedgerEntry]) -> PolarsResult<DataFrame> {
     frame!(rows, row, {
         attempt_id: row.attempt_id,
+        shard_id: row.shard_id,
         node: row.node.as_str(),
         shard_index: row.shard_index,
         run_id: row.run,

@@ -20,6 +20,7 @@ mod error;
 mod names;
 mod scan;
 mod statement;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -31,10 +32,12 @@ use std::path::PathBuf;
 use polars::prelude::*;
 use polars::sql::SQLContext;
 
+pub use cell::{json as value_json, plain as value_text};
 pub use control::CONTROL_TABLES;
 pub use error::QueryError;
 use names::{Entry, Names};
 use statement::Statement;
+pub use tables::{NodeTable, ROW_NUMBER, collect};
 pub use write::{Format, write};
 
 use crate::catalog::Catalog;

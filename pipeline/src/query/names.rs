@@ -65,6 +65,11 @@ impl<'a> Names<'a> {
         CONTROL_TABLES.iter().find(|(table, _)| *table == short).map(|(table, _)| Entry::Control(table))
     }
 
+    /// The tables, each with its nodes.
+    pub(super) fn into_parts(self) -> impl Iterator<Item = (&'a str, Part<'a>)> {
+        self.parts.into_iter().flat_map(|(table, parts)| parts.into_iter().map(move |part| (table, part)))
+    }
+
     /// All names, the first that a person wants first.
     fn all(&self) -> Vec<(String, &'static str)> {
         let tables = self.parts.keys().map(|table| ((*table).to_owned(), "dataset"));

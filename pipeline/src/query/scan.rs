@@ -39,15 +39,22 @@ fn scan<'a>(
     files: impl IntoIterator<Item = &'a &'a InputShard>,
     schema: Option<SchemaRef>,
 ) -> Result<LazyFrame, QueryError> {
+    scan_with(source, files, ScanArgsParquet { allow_missing_columns: schema.is_some(), schema, ..Default::default() })
+}
+
+/// The same, with options of polars'.
+pub(super) fn scan_with<'a>(
+    source: &QuerySource,
+    files: impl IntoIterator<Item = &'a &'a InputShard>,
+    options: ScanArgsParquet,
+) -> Result<LazyFrame, QueryError> {
     let paths: PolarsResult<Vec<PlRefPath>> =
         files.into_iter().map(|file| PlRefPath::try_from_path(&source.root.join(&file.path))).collect();
     let options = ScanArgsParquet {
         // A `*` or a `=` in the name of a folder means itself.
         glob: false,
         hive_options: HiveOptions { enabled: Some(false), ..HiveOptions::default() },
-        allow_missing_columns: schema.is_some(),
-        schema,
-        ..ScanArgsParquet::default()
+        ..options
     };
     paths.and_then(|paths| LazyFrame::scan_parquet_files(paths.into(), options)).map_err(failed)
 }
@@ -56,16 +63,20 @@ fn failed(error: PolarsError) -> QueryError {
     QueryError::Read(tidy(&error))
 }
 
+/// The columns of a file, from its footer.
+pub(super) fn columns(source: &QuerySource, file: &InputShard) -> Result<Schema, QueryError> {
+    File::open(source.root.join(&file.path))
+        .map_err(PolarsError::from)
+        .and_then(frame::columns)
+        .map_err(|error| QueryError::Read(format!("{}: {}", file.path, tidy(&error))))
+}
+
 /// Several nodes' rows of one table: see the rules in the module's documentation.
 fn combined(source: &QuerySource, parts: &[&&Part<'_>]) -> Result<LazyFrame, QueryError> {
     let mut schemas = Vec::with_capacity(parts.len());
     for part in parts {
         let Some(first) = part.files.first() else { continue };
-        let columns = File::open(source.root.join(&first.path))
-            .map_err(PolarsError::from)
-            .and_then(frame::columns)
-            .map_err(|error| QueryError::Read(format!("{}: {}", first.path, tidy(&error))))?;
-        schemas.push(columns);
+        schemas.push(columns(source, first)?);
     }
     if let Some(id) = joining_id(&schemas) {
         let options = JoinArgs::new(JoinType::Full).with_coalesce(JoinCoalesce::CoalesceColumns);

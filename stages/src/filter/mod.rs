@@ -1,6 +1,7 @@
 //! `filter`: threshold rules over scores become `verdicts`. Rules are tried in order, and a rejected row names the first
 //! that failed; scores and images stay, so that another threshold costs one pass over the scores.
 
+mod bound;
 mod compile;
 mod config;
 mod expression;
@@ -12,6 +13,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub use bound::{Bound, bound, explains};
 use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, StageKind};
 pub use config::{FilterConfig, FilterTable, Missing, Preset, RuleConfig};
 pub use threshold::set_threshold;

@@ -9,6 +9,7 @@ use crate::stage::Cost;
 fn attempt(node: &str, outcome: &str, wall_ms: u64, device_ms: u64) -> LedgerEntry {
     LedgerEntry {
         attempt_id: 1,
+        shard_id: 1,
         node: node.to_owned(),
         shard_index: 0,
         run: 1,

@@ -125,6 +125,9 @@ impl Catalog for Shelf {
     async fn releases(&self) -> Result<Vec<ReleaseRecord>> {
         Ok(Vec::new())
     }
+    async fn releases_with(&self, _: &str) -> Result<Vec<String>> {
+        unused()
+    }
     async fn lineage(&self, shard_id: i64) -> Result<Vec<LineageEntry>> {
         Ok(self.made.lineage.get(&shard_id).cloned().unwrap_or_default())
     }

@@ -104,6 +104,8 @@ pub struct QuarantineEntry {
 pub struct LedgerEntry {
     /// The attempt's row.
     pub attempt_id: i64,
+    /// The shard; an earlier plan's shard of the same node and index is another.
+    pub shard_id: i64,
     /// The node.
     pub node: String,
     /// The shard's index.
