@@ -4,8 +4,8 @@ use std::path::Path;
 
 use cafe_pipeline::executor::Ending;
 
-use super::{audit, query, run as running};
-use crate::cli::{AuditArgs, DemoArgs, Format, ManifestArg, Progress, QueryArgs, RunArgs};
+use super::{audit, query, report, run as running};
+use crate::cli::{AuditArgs, DemoArgs, Format, ManifestArg, Progress, QueryArgs, ReportArgs, RunArgs};
 use crate::failure::Failure;
 use crate::{embedded, project};
 
@@ -35,6 +35,8 @@ pub(super) async fn run(args: DemoArgs, threads: usize) -> Result<u8, Failure> {
     let code = audit::run(&AuditArgs { manifest: manifest.clone(), json: false, verify: true, trace: None }).await?;
     eprintln!("\n$ cafe-data query -m {} \"{QUERY}\"", manifest.manifest.display());
     query::run(QueryArgs { manifest: manifest.clone(), sql: QUERY.to_owned(), format: Format::Table }).await?;
+    eprintln!("\n$ cafe-data report -m {}", manifest.manifest.display());
+    report::run(ReportArgs { manifest: manifest.clone(), output: None, json: false }).await?;
     conclude(&args.dir, &manifest.manifest).await?;
     Ok(code)
 }

@@ -86,7 +86,7 @@ fn a_report_is_one_file_that_needs_nothing_else() {
 fn a_quadruplet_is_traced_to_its_reference_and_its_releases() {
     let project = project();
     project.cafe(&["run"]).ends(4);
-    project.cafe(&["recut", "--min", "sharpness=0.5"]).ends(0);
+    project.cafe(&["recut", "--min", "sharpness=0.5"]).ends(4);
     let id = first(&project, "quadruplet_id", "quadruplets");
     let trace: Value =
         serde_json::from_str(&project.cafe(&["audit", "--trace", &id, "--json"]).ends(0).stdout).unwrap();

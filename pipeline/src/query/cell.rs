@@ -19,8 +19,11 @@ pub fn json(value: &AnyValue<'_>) -> Value {
         AnyValue::Float32(value) => value.to_string().parse().ok().and_then(Number::from_f64).into(),
         AnyValue::Float64(value) => Number::from_f64(*value).into(),
         AnyValue::List(items) => items.iter().map(|item| json(&item)).collect(),
-        AnyValue::Struct(_, _, fields) => object(value, fields),
-        AnyValue::StructOwned(owned) => object(value, &owned.1),
+        AnyValue::Struct(..) | AnyValue::StructOwned(_) => {
+            let fields: Map<String, Value> =
+                fields(value).into_iter().map(|(name, value)| (name.to_owned(), json(&value))).collect();
+            Value::Object(fields)
+        }
         integer if integer.is_integer() => match integer.extract::<i128>() {
             Some(number) => Number::from_i128(number).map_or_else(|| Value::from(number.to_string()), Value::Number),
             None => Value::from(integer.to_string()),
@@ -29,11 +32,18 @@ pub fn json(value: &AnyValue<'_>) -> Value {
     }
 }
 
-fn object(value: &AnyValue<'_>, fields: &[Field]) -> Value {
-    let values = value._iter_struct_av();
-    let fields: Map<String, Value> =
-        fields.iter().zip(values).map(|(field, value)| (field.name().to_string(), json(&value))).collect();
-    Value::Object(fields)
+/// The fields of a struct with their names; none of any other value.
+#[must_use]
+pub fn fields<'v>(value: &'v AnyValue<'v>) -> Vec<(&'v str, AnyValue<'v>)> {
+    match value {
+        AnyValue::Struct(_, _, fields) => {
+            fields.iter().map(|field| field.name().as_str()).zip(value._iter_struct_av()).collect()
+        }
+        AnyValue::StructOwned(owned) => {
+            owned.1.iter().map(|field| field.name().as_str()).zip(owned.0.iter().cloned()).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// A value as it stands in a CSV file: bytes as hexadecimal text, lists and structs as JSON; `None` for a null.
@@ -59,18 +69,15 @@ fn float(number: f64, digits: String) -> String {
 /// A value for a person: bytes by their size only.
 pub(super) fn shown(value: &AnyValue<'_>) -> String {
     let size = |bytes: &[u8]| format!("<{}>", crate::text::bytes(bytes.len() as u64));
-    let fields = |fields: &[Field]| {
-        let values = value._iter_struct_av();
-        let parts: Vec<String> =
-            fields.iter().zip(values).map(|(field, value)| format!("{}: {}", field.name(), shown(&value))).collect();
-        format!("{{{}}}", parts.join(", "))
-    };
     match value {
         AnyValue::Null => "null".to_owned(),
         AnyValue::Binary(bytes) => size(bytes),
         AnyValue::BinaryOwned(bytes) => size(bytes),
-        AnyValue::Struct(_, _, names) => fields(names),
-        AnyValue::StructOwned(owned) => fields(&owned.1),
+        AnyValue::Struct(..) | AnyValue::StructOwned(_) => {
+            let parts: Vec<String> =
+                fields(value).into_iter().map(|(name, value)| format!("{name}: {}", shown(&value))).collect();
+            format!("{{{}}}", parts.join(", "))
+        }
         AnyValue::List(items) => {
             let items: Vec<String> = items.iter().map(|item| shown(&item)).collect();
             format!("[{}]", items.join(", "))
@@ -85,4 +92,22 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_struct_is_told_whoever_owns_it() {
+        let parts = [Series::new("bytes".into(), [b"ab".as_slice()]), Series::new("path".into(), ["a.png"])];
+        let image = StructChunked::from_series("image".into(), 1, parts.iter()).unwrap().into_series();
+        let borrowed = image.get(0).unwrap();
+        let owned = borrowed.clone().into_static();
+        assert!(matches!(owned, AnyValue::StructOwned(_)));
+        for value in [borrowed, owned] {
+            assert_eq!(json(&value), serde_json::json!({ "bytes": "6162", "path": "a.png" }));
+            assert_eq!(shown(&value), "{bytes: <2 B>, path: a.png}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ use std::path::PathBuf;
 use polars::prelude::*;
 use polars::sql::SQLContext;
 
-pub use cell::{json as value_json, plain as value_text};
+pub use cell::{fields as value_fields, json as value_json, plain as value_text};
 pub use control::CONTROL_TABLES;
 pub use error::QueryError;
 use names::{Entry, Names};

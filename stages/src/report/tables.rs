@@ -81,7 +81,8 @@ impl<'a> Tables<'a> {
                     value.cast(dtype.clone()).alias(*name)
                 })
                 .collect();
-            wanted.extend([lit(at).alias(NODE), col(ROW_NUMBER)]);
+            // A literal takes the least type that holds it.
+            wanted.extend([lit(at).cast(DataType::UInt32).alias(NODE), col(ROW_NUMBER)]);
             let rows = collect(part.rows()?.select(wanted))?;
             match &mut stacked {
                 Some(stacked) => {

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cafe_pipeline::query::{NodeTable, ROW_NUMBER, collect, value_json};
+use cafe_pipeline::query::{NodeTable, ROW_NUMBER, collect, value_fields, value_json};
 use polars::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{Attempt, Below, Books, KINDS, Link, Row, Trace, TraceError};
 
+/// The position of candidates in [`KINDS`].
+const CANDIDATE: usize = 1;
 /// Ids told of rows below.
 const NAMED: usize = 12;
 
@@ -28,18 +30,16 @@ pub(super) fn follow(books: &Books, tables: &[NodeTable<'_>], kind: usize, id: S
             let named = rows.iter().filter_map(|row| row.values.get(*column)?.as_str());
             todo.extend(named.map(|id| (above, id.to_owned())));
         }
-        // Down: from the row asked for only, and from its candidate to the quadruplet.
-        for (below, (_, name, table)) in
-            KINDS.iter().enumerate().take(at).filter(|(below, _)| at == kind || *below == 0 && at == 1 && kind >= 1)
-        {
-            let found = below_of(tables, table, column, &id)?;
-            // Of a candidate there is one quadruplet, or a few: they are part of its story.
-            if below == 0 && at == 1 {
-                todo.extend(found.into_iter().map(|id| (below, id)));
-            } else if !found.is_empty() {
-                let known = made_of_it.entry(name).or_default();
-                known.n += found.len() as u64;
-                known.ids.extend(found.into_iter().take(NAMED));
+        if at == kind {
+            for (below, ids) in below(tables, kind, &id)? {
+                let Some((_, name, _)) = KINDS.get(below) else { continue };
+                // Of a candidate there is one quadruplet, or a few: they are part of its story.
+                if kind == CANDIDATE {
+                    todo.extend(ids.into_iter().map(|id| (below, id)));
+                } else {
+                    let n = ids.len() as u64;
+                    made_of_it.insert(*name, Below { n, ids: ids.into_iter().take(NAMED).collect() });
+                }
             }
         }
         let quarantine = books.quarantine.iter().filter(|entry| entry.row.row_id == id).cloned().collect();
@@ -78,14 +78,42 @@ fn rows_of(tables: &[NodeTable<'_>], column: &str, own: &str, id: &str) -> Resul
     Ok(rows)
 }
 
-/// Ids of the rows of `table` that refer to `id` by `column`, sorted.
-fn below_of(tables: &[NodeTable<'_>], table: &str, column: &str, id: &str) -> Result<BTreeSet<String>, TraceError> {
+/// All that is made of an id of [`KINDS`] at `kind`, directly or by way of others: what it is → ids.
+fn below(tables: &[NodeTable<'_>], kind: usize, id: &str) -> Result<BTreeMap<usize, BTreeSet<String>>, TraceError> {
+    let mut known = BTreeMap::from([(kind, BTreeSet::from([id.to_owned()]))]);
+    for (below, (_, _, table)) in KINDS.iter().enumerate().take(kind).rev() {
+        let mut found = BTreeSet::new();
+        for (above, ids) in &known {
+            let Some((column, _, _)) = KINDS.get(*above) else { continue };
+            found.extend(referring(tables, table, column, ids)?);
+        }
+        if !found.is_empty() {
+            known.insert(below, found);
+        }
+    }
+    known.remove(&kind);
+    Ok(known)
+}
+
+/// Ids of the rows of `table` that refer to one of `ids` by `column`.
+fn referring(
+    tables: &[NodeTable<'_>],
+    table: &str,
+    column: &str,
+    ids: &BTreeSet<String>,
+) -> Result<BTreeSet<String>, TraceError> {
     let mut found = BTreeSet::new();
+    let wanted = df!(column => ids.iter().map(String::as_str).collect::<Vec<_>>())?.lazy();
     for part in tables.iter().filter(|part| part.table == table && part.columns.contains(column)) {
         let Some((own, _)) = part.columns.get_at_index(0).filter(|(own, _)| *own != column) else { continue };
         let named: Vec<Expr> = [own.as_str(), column].map(col).into();
-        let rows = collect(part.rows()?.select(named).filter(col(column).eq(lit(id))))?;
-        found.extend(rows.column(own)?.str()?.iter().flatten().map(ToOwned::to_owned));
+        let rows = part.rows()?.select(named).join(
+            wanted.clone(),
+            [col(column)],
+            [col(column)],
+            JoinArgs::new(JoinType::Semi),
+        );
+        found.extend(collect(rows)?.column(own)?.str()?.iter().flatten().map(ToOwned::to_owned));
     }
     Ok(found)
 }
@@ -98,17 +126,14 @@ fn values(row: &DataFrame) -> Result<Map<String, Value>, TraceError> {
 /// A value as JSON; bytes as their size and digest.
 fn told(value: &AnyValue<'_>) -> Value {
     let bytes = |bytes: &[u8]| json!({ "n_bytes": bytes.len(), "digest": blake3::hash(bytes).to_hex().to_string() });
-    let fields = |fields: &[Field]| {
-        let values = value._iter_struct_av();
-        let told: Map<String, Value> =
-            fields.iter().zip(values).map(|(field, value)| (field.name().to_string(), told(&value))).collect();
-        Value::Object(told)
-    };
     match value {
         AnyValue::Binary(found) => bytes(found),
         AnyValue::BinaryOwned(found) => bytes(found),
-        AnyValue::Struct(_, _, names) => fields(names),
-        AnyValue::StructOwned(owned) => fields(&owned.1),
+        AnyValue::Struct(..) | AnyValue::StructOwned(_) => {
+            let told: Map<String, Value> =
+                value_fields(value).into_iter().map(|(name, value)| (name.to_owned(), told(&value))).collect();
+            Value::Object(told)
+        }
         other => value_json(other),
     }
 }

@@ -43,6 +43,11 @@ pub(super) fn find(
             }
         }
     }
+    if beginnings.is_empty()
+        && let Some(kind) = referred_to(tables, wanted)?
+    {
+        return Ok((kind, wanted.to_owned()));
+    }
     let ids = |ids: Vec<&String>| listed(ids.into_iter().map(String::as_str), NAMED);
     match beginnings.len() {
         0 => {
@@ -62,6 +67,19 @@ pub(super) fn find(
             Err(TraceError::Ambiguous { id: wanted.to_owned(), n, ids: all })
         }
     }
+}
+
+/// What `wanted` is, where other rows refer to it and it has no row itself: a w that was not kept, for example.
+fn referred_to(tables: &[NodeTable<'_>], wanted: &str) -> Result<Option<usize>, TraceError> {
+    for (kind, (column, _, _)) in KINDS.iter().enumerate() {
+        for part in tables.iter().filter(|part| part.columns.contains(column) && !part.shards.is_empty()) {
+            let rows = part.rows()?.select([col(*column)]).filter(col(*column).eq(lit(wanted))).limit(1);
+            if collect(rows)?.height() > 0 {
+                return Ok(Some(kind));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// How far apart, where that is near: a slip or two, or some signs too many at the end.

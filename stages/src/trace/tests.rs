@@ -71,7 +71,8 @@ fn every_kind_of_id_can_be_asked_for() {
     assert_eq!(pair.made_of_it["candidate"].ids, ["c0000001", "c0000005", "c0000009", "c0000013"]);
 
     let reference = trace(&books, "a0000001").unwrap();
-    assert_eq!((kinds(&reference).len(), reference.made_of_it["pair"].n), (1, 1));
+    let n = |name: &str| reference.made_of_it[name].n;
+    assert_eq!((kinds(&reference).len(), n("pair"), n("w"), n("candidate"), n("quadruplet")), (1, 1, 1, 4, 2));
     assert_eq!(trace(&books, "d0000001").unwrap().kind, "w");
 }
 
