@@ -90,6 +90,7 @@ fn sentence(event: &Event) -> Option<String> {
             format!("{}: the lease was lost, the work is thrown away", shard(node, *shard_index))
         }
         Event::Stopped { stage, message } => format!("stage {stage} was stopped: {message}"),
+        Event::Waiting { stage, message } => format!("stage {stage} waits: {message}"),
         Event::Stopping { reason } => format!("stopping: {reason}"),
         Event::Rows { .. } | Event::Committed { .. } | Event::Opened { .. } => return None,
     })

@@ -48,6 +48,10 @@ fail_points! {
     JournalAppending = "journal_appending",
     /// After a journal record was synced.
     JournalSynced = "journal_synced",
+    /// Before the reply of a language model is stored.
+    ReplyStoring = "reply_storing",
+    /// After it was synced.
+    ReplyStored = "reply_stored",
     /// Before a shard's temporary file is written.
     ShardWriting = "shard_writing",
     /// After the temporary file was written, before it is synced.

@@ -134,7 +134,12 @@ pub(super) fn conclude(report: &RunReport, args: &RunArgs) {
         Ending::Interrupted => eprintln!("interrupted; the same command goes on from here"),
         Ending::Budget(reason) => eprintln!("stopped: {reason}; raise it in the manifest to go on from here"),
         Ending::Transient(reason) => eprintln!("stopped: {reason}; the same command goes on from here"),
+        // What it waits for is said below.
+        Ending::Blocked(_) if !report.waiting.is_empty() => {}
         Ending::Blocked(reason) => eprintln!("stopped: {reason}"),
+    }
+    for (stage, message) in &report.waiting {
+        eprintln!("stage {stage} waits: {message}; the same command goes on from here");
     }
     for (stage, message) in &report.stopped {
         eprintln!("stage {stage} was stopped: {message}");

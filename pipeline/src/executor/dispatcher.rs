@@ -42,6 +42,8 @@ pub(super) struct Dispatcher {
     freed: Arc<Notify>,
     /// Stages of which nothing works.
     stopped: BTreeMap<String, String>,
+    /// Stages that need what is not there now.
+    waiting: BTreeMap<String, String>,
     ending: Option<Ending>,
     /// When the catalog last had no work.
     quiet_since: Option<Instant>,
@@ -58,6 +60,7 @@ impl Dispatcher {
             permits: Arc::new(Semaphore::new(shared.options.workers.max(1))),
             freed: Arc::new(Notify::new()),
             stopped: BTreeMap::new(),
+            waiting: BTreeMap::new(),
             ending: None,
             quiet_since: None,
             ledger_read: Instant::now(),
@@ -82,7 +85,8 @@ impl Dispatcher {
         }
         let nodes = self.shared.catalog.progress().await?;
         let ending = self.ending.unwrap_or(Ending::Done);
-        Ok(RunReport { ending, stopped: self.stopped.into_iter().collect(), nodes })
+        let (stopped, waiting) = (self.stopped.into_iter().collect(), self.waiting.into_iter().collect());
+        Ok(RunReport { ending, stopped, waiting, nodes })
     }
 
     /// Whether something says that no new work may begin.
@@ -147,7 +151,7 @@ impl Dispatcher {
         let stage = self.shared.options.stage.as_ref();
         let nodes = self.shared.plan.nodes.iter();
         nodes
-            .filter(|node| stage.is_none_or(|stage| node.stage == *stage) && !self.stopped.contains_key(&node.stage))
+            .filter(|node| stage.is_none_or(|stage| node.stage == *stage) && !self.is_over(&node.stage))
             .map(|node| node.name.clone())
             .collect()
     }
@@ -206,7 +210,8 @@ impl Dispatcher {
         match settled.verdict {
             Verdict::Committed => self.quiet_since = None,
             Verdict::Returned => {}
-            Verdict::StopStage(message) => self.stop_stage(&settled.node, message).await?,
+            Verdict::StopStage(message) => self.stop_stage(&settled.node, message, false).await?,
+            Verdict::WaitStage(message) => self.stop_stage(&settled.node, message, true).await?,
             Verdict::StopRun(message) => {
                 if self.ending.is_none() {
                     self.stop(Ending::Transient(message.clone()), &message);
@@ -216,13 +221,22 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Nothing of a stage works: what is leased of it goes back.
-    async fn stop_stage(&mut self, node: &str, message: String) -> Result<(), RunError> {
+    /// Whether nothing more of the stage is done in this run.
+    fn is_over(&self, stage: &str) -> bool {
+        self.stopped.contains_key(stage) || self.waiting.contains_key(stage)
+    }
+
+    /// Nothing of a stage works, for good or for now: what is leased of it goes back.
+    async fn stop_stage(&mut self, node: &str, message: String, is_for_now: bool) -> Result<(), RunError> {
         let Some(stage) = self.shared.plan.node(node).map(|node| node.stage.clone()) else { return Ok(()) };
-        if self.stopped.contains_key(&stage) {
+        if self.is_over(&stage) {
             return Ok(());
         }
-        self.shared.emit(&Event::Stopped { stage: stage.clone(), message: message.clone() });
+        let (name, text) = (stage.clone(), message.clone());
+        self.shared.emit(&match is_for_now {
+            true => Event::Waiting { stage: name, message: text },
+            false => Event::Stopped { stage: name, message: text },
+        });
         for item in self.queue.remove_stage(&stage) {
             let end = AttemptEnd {
                 shard_id: item.shard_id,
@@ -234,7 +248,8 @@ impl Dispatcher {
             };
             self.shared.catalog.give_up(&end).await?;
         }
-        self.stopped.insert(stage, message);
+        let over = if is_for_now { &mut self.waiting } else { &mut self.stopped };
+        over.insert(stage, message);
         Ok(())
     }
 

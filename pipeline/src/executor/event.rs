@@ -101,6 +101,13 @@ pub enum Event {
         /// Why.
         message: String,
     },
+    /// What a stage needs is not there now; it waits for another run, what is committed stays.
+    Waiting {
+        /// The stage.
+        stage: String,
+        /// What is missing.
+        message: String,
+    },
     /// The run is stopping: no new work is begun.
     Stopping {
         /// Why.

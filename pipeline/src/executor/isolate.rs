@@ -70,6 +70,7 @@ pub(super) enum Report {
 #[serde(rename_all = "snake_case")]
 pub(super) enum Fault {
     Transient(String),
+    Unavailable(String),
     Poison(ErrorClass, String),
     Systemic(String),
     OutOfMemory(String),
@@ -82,6 +83,7 @@ impl From<WorkError> for Fault {
     fn from(error: WorkError) -> Self {
         match error {
             WorkError::Transient(message) => Self::Transient(message),
+            WorkError::Unavailable(message) => Self::Unavailable(message),
             WorkError::Poison { class, message } => Self::Poison(class, message),
             WorkError::Systemic(message) => Self::Systemic(message),
             WorkError::OutOfMemory(message) => Self::OutOfMemory(message),
@@ -96,6 +98,7 @@ impl From<Fault> for WorkError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Transient(message) => Self::Transient(message),
+            Fault::Unavailable(message) => Self::Unavailable(message),
             Fault::Poison(class, message) => Self::Poison { class, message },
             Fault::Systemic(message) => Self::Systemic(message),
             Fault::OutOfMemory(message) => Self::OutOfMemory(message),

@@ -177,6 +177,7 @@ fn record_of(event: &Event) -> Option<EventRecord> {
             | Event::Isolated { .. }
             | Event::LeaseLost { .. }
             | Event::Stopped { .. }
+            | Event::Waiting { .. }
             | Event::Stopping { .. }
     );
     let mut detail = serde_json::to_value(event).ok().filter(|_| is_kept)?;

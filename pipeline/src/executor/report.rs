@@ -42,6 +42,8 @@ pub struct RunReport {
     pub ending: Ending,
     /// Stages of which nothing works, with the reason.
     pub stopped: Vec<(String, String)>,
+    /// Stages that wait for what was not there, with what that is: another run goes on with them.
+    pub waiting: Vec<(String, String)>,
     /// The nodes, all processes' work included.
     pub nodes: Vec<NodeProgress>,
 }
@@ -75,6 +77,7 @@ impl RunReport {
             Ending::Transient(_) => 75,
             _ if !self.stopped.is_empty() || self.n_failed() > 0 => 4,
             Ending::Blocked(_) => 75,
+            Ending::Done if !self.waiting.is_empty() => 75,
             Ending::Done if self.n_quarantined() > 0 => 4,
             Ending::Done => 0,
         }

@@ -37,6 +37,8 @@ pub(super) enum Verdict {
     Committed,
     Returned,
     StopStage(String),
+    /// What its stage needs is not there now.
+    WaitStage(String),
     StopRun(String),
 }
 
@@ -163,6 +165,10 @@ async fn fail(
             shared.emit(&Event::Failed { node: name, shard_index, message: message.clone() });
             give_up(shared, item, AttemptOutcome::Failed, message, took).await?;
             Ok(Verdict::Returned)
+        }
+        WorkError::Unavailable(_) => {
+            give_up(shared, item, AttemptOutcome::Released, message.clone(), took).await?;
+            Ok(Verdict::WaitStage(message))
         }
         WorkError::OutOfMemory(_) => {
             let own = match &node.decl.work {

@@ -97,6 +97,7 @@ fn resolve(
             ReadFrom::Every => every(plan, stage, &read.table, manifest),
         };
         match (&read.from, found.len()) {
+            (_, 0) if read.is_optional => {}
             (_, 0) => issues.push(missing(plan, stage, read, manifest)),
             (ReadFrom::Nearest, 2..) => issues.push(
                 ConfigIssue::new(

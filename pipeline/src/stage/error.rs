@@ -93,7 +93,11 @@ pub enum WorkError {
         /// What was wrong.
         message: String,
     },
-    /// Nothing of this stage can work here: a missing program, a dead server, wrong weights. Stops the stage.
+    /// What the stage needs is not there now, and comes without a change of the manifest: a dead server, a model that was not
+    /// fetched yet. The stage waits for another run, its shards stay pending, other stages go on, and the run ends with 75.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Nothing of this stage can work here: a missing program, a refused key, wrong weights. Stops the stage.
     #[error("{0}")]
     Systemic(String),
     /// The device or the host ran out of memory; the shard is made again with half the micro-batch.

@@ -28,17 +28,31 @@ pub struct Read {
     pub mapping: Mapping,
     /// Columns that it must have: in each of its writers, or for [`ReadFrom::Every`] in one of them. Checked by the plan.
     pub columns: Vec<String>,
+    /// Whether it is left out where nothing upstream writes it; else that is a mistake of the manifest.
+    pub is_optional: bool,
 }
 
 impl Read {
     /// Shard k of the nearest upstream stage that writes `table`.
     pub fn aligned(table: impl Into<String>) -> Self {
-        Self { table: table.into(), from: ReadFrom::Nearest, mapping: Mapping::Same, columns: Vec::new() }
+        Self {
+            table: table.into(),
+            from: ReadFrom::Nearest,
+            mapping: Mapping::Same,
+            columns: Vec::new(),
+            is_optional: false,
+        }
     }
 
     /// All shards of the nearest upstream stage that writes `table`.
     pub fn all(table: impl Into<String>) -> Self {
-        Self { table: table.into(), from: ReadFrom::Nearest, mapping: Mapping::All, columns: Vec::new() }
+        Self {
+            table: table.into(),
+            from: ReadFrom::Nearest,
+            mapping: Mapping::All,
+            columns: Vec::new(),
+            is_optional: false,
+        }
     }
 
     /// The same, from a part of the same stage.
@@ -52,6 +66,13 @@ impl Read {
     #[must_use]
     pub fn with_columns(mut self, columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.columns = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The same, left out where nothing upstream writes the table.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.is_optional = true;
         self
     }
 
@@ -70,7 +91,7 @@ pub enum ReadFrom {
     Part(&'static str),
     /// The nearest stage upstream, along `needs`, that writes it; two at the same distance are an error.
     Nearest,
-    /// Every stage upstream that writes it, at least one.
+    /// Every stage upstream that writes it; at least one, unless the read is optional.
     Every,
 }
 
