@@ -187,12 +187,16 @@ fn pinned_key(model: &Model, brought: &[Known]) -> String {
 
 fn name(name: &str, decl: &ModelDecl, mut pins: Vec<(&str, Option<&str>)>, sources: serde_json::Value) -> String {
     pins.sort_unstable();
-    let prepare = match decl.prepare {
+    let digest = of_text(&json!([pins, prepared(decl.prepare), sources]).to_string());
+    format!("{name}-{}", digest.get(..12).unwrap_or_default())
+}
+
+/// What is done with the files, and in which version.
+pub(super) fn prepared(prepare: Option<Prepare>) -> serde_json::Value {
+    match prepare {
         Some(Prepare::Gguf) => json!({ "gguf": GGUF_VERSION }),
         None => json!(null),
-    };
-    let digest = of_text(&json!([pins, prepare, sources]).to_string());
-    format!("{name}-{}", digest.get(..12).unwrap_or_default())
+    }
 }
 
 fn folders_of(made: &Path, files: &[digest::Known]) -> Vec<PathBuf> {

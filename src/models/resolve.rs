@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use cafe_engine::cafe::Family;
+use cafe_pipeline::digest::{Digest, Hasher};
 use cafe_pipeline::manifest::ModelRole;
 use cafe_pipeline::stage::CompileContext;
 use cafe_stages::models::{DEFAULT_FAMILY, ModelStore, NoModel};
+use serde_json::json;
 
-use super::cache::Cache;
-use super::{Registry, bundled};
+use super::cache::{self, Cache};
+use super::{Model, Registry, bundled};
 use crate::failure::Failure;
 
 /// The models that manifests name, those of the user's cache, and the bundled family: for stages.
@@ -26,11 +28,35 @@ impl ModelStore for Installed {
                 let message = || format!("there is no folder {named} beside the manifest, and no model of this name");
                 folder.ok_or_else(|| Failure::usage(message(), "`cafe-data models list` shows what there is"))
             });
-        found.map_err(|failure| {
-            let (message, help) = failure.into_texts();
-            NoModel { message, help }
-        })
+        found.map_err(no_model)
     }
+
+    fn pins(&self, named: &str, role: ModelRole, context: &CompileContext<'_>) -> Result<Option<Digest>, NoModel> {
+        if context.resolve(Path::new(named)).is_dir() {
+            return Ok(None);
+        }
+        let registry = Registry::with(context.models, context.manifest_dir).map_err(no_model)?;
+        match registry.find(named) {
+            Some(model) => of_role(model, role).map(pins).map_err(no_model),
+            None => Ok(None),
+        }
+    }
+}
+
+fn no_model(failure: Failure) -> NoModel {
+    let (message, help) = failure.into_texts();
+    NoModel { message, help }
+}
+
+/// The digest of what the model's declaration pins; `None` where a file has no pin, and where there are no files.
+fn pins(model: &Model) -> Option<Digest> {
+    let mut files = Vec::new();
+    for file in &model.decl.files {
+        files.push(json!([file.path, file.sha256.as_deref()?]));
+    }
+    files.sort_by_key(ToString::to_string);
+    let hasher = Hasher::new("model-pins/v1").json("files", &json!(files));
+    (!files.is_empty()).then(|| hasher.json("prepare", &cache::prepared(model.decl.prepare)).digest())
 }
 
 /// The family in the folder `named`, or of this name; the bundled one where none is named.
@@ -61,11 +87,7 @@ fn by_name(name: &str, role: ModelRole, registry: &Registry) -> Result<Option<Pa
         let is_bundled = name == DEFAULT_FAMILY && role == ModelRole::Family;
         return if is_bundled { bundled::unpack(cache()?.root()).map(Some) } else { Ok(None) };
     };
-    if model.decl.role != role {
-        let (is, wanted) = (model.decl.role.name(), role.name());
-        let message = format!("the model {name} has the role {is}, and here is room for {wanted}");
-        return Err(Failure::usage(message, "cafe-data models list"));
-    }
+    of_role(model, role)?;
     match cache()?.place(model).folder() {
         Some(folder) => Ok(Some(folder.to_owned())),
         None => Err(Failure::usage(
@@ -75,9 +97,33 @@ fn by_name(name: &str, role: ModelRole, registry: &Registry) -> Result<Option<Pa
     }
 }
 
+fn of_role(model: &Model, role: ModelRole) -> Result<&Model, Failure> {
+    if model.decl.role == role {
+        return Ok(model);
+    }
+    let (name, is, wanted) = (&model.name, model.decl.role.name(), role.name());
+    let message = format!("the model {name} has the role {is}, and here is room for {wanted}");
+    Err(Failure::usage(message, "cafe-data models list"))
+}
+
 #[cfg(test)]
 mod tests {
+    use cafe_pipeline::digest::Seed;
+
     use super::*;
+
+    #[test]
+    fn pins_are_known_before_the_model_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let context = CompileContext::new(folder.path(), Seed(1));
+        let pins = |named: &str| Installed.pins(named, ModelRole::Llm, &context);
+        assert!(pins("smollm2-135m").unwrap().is_some());
+        assert_eq!(pins("no-such-model").unwrap(), None);
+        assert!(pins("onnxruntime").unwrap_err().message.contains("library"));
+        // A folder of this name wins, and its files tell what it is.
+        std::fs::create_dir(folder.path().join("smollm2-135m")).unwrap();
+        assert_eq!(pins("smollm2-135m").unwrap(), None);
+    }
 
     #[test]
     fn folders_stay_what_they_are() {

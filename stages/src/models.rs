@@ -25,6 +25,16 @@ pub trait ModelStore: Send + Sync {
     /// # Errors
     /// What is missing, and how to get it.
     fn folder(&self, named: &str, role: ModelRole, context: &CompileContext<'_>) -> Result<PathBuf, NoModel>;
+
+    /// The digest of what is declared of the model, where that pins all its files: the same before it was fetched and after.
+    /// `None` where only its files tell what it is.
+    ///
+    /// # Errors
+    /// When there is no such model, or it is of another role.
+    fn pins(&self, named: &str, role: ModelRole, context: &CompileContext<'_>) -> Result<Option<Digest>, NoModel> {
+        let _ = (named, role, context);
+        Ok(None)
+    }
 }
 
 /// Why there is no model.
