@@ -5,6 +5,7 @@ use std::sync::Arc;
 use cafe_pipeline::stage::StageRegistry;
 use cafe_stages::collect::CollectKind;
 use cafe_stages::command::CommandKind;
+use cafe_stages::dialogue::DialogueKind;
 use cafe_stages::filter::FilterKind;
 use cafe_stages::imagine::ImagineKind;
 use cafe_stages::import::ImportKind;
@@ -15,12 +16,15 @@ use cafe_stages::synthesize::SynthesizeKind;
 
 use crate::models::resolve::Installed;
 
+use crate::models::resolve::Installed;
+
 /// All of them.
 pub(crate) fn registry() -> StageRegistry {
     let models = Arc::new(Installed);
     StageRegistry::default()
         .with(CollectKind)
         .with(CommandKind)
+        .with(DialogueKind::new(Arc::new(Installed)))
         .with(FilterKind)
         .with(ImagineKind::new(models.clone()))
         .with(ImportKind)

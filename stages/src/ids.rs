@@ -28,6 +28,14 @@ pub fn pair_id(reference_id: &str, instruction_id: &str, instruction: &str, capt
         .row_id()
 }
 
+/// The id of a published row: what is published, of which `id` is in the column `id_column`, and what is said about it.
+#[must_use]
+pub fn quadruplet_id(id_column: &str, id: &str, y: Option<&str>, y_tilde: Option<&str>) -> String {
+    let hasher = Hasher::new("quadruplet/v1").text(id_column, id);
+    let said = [("y", y), ("y_tilde", y_tilde)].into_iter().filter_map(|(name, text)| Some((name, text?)));
+    said.fold(hasher, |hasher, (name, text)| hasher.text(name, text)).row_id()
+}
+
 /// The ids of candidates, from the other columns of their table.
 ///
 /// # Errors

@@ -4,6 +4,7 @@ mod clip;
 pub mod collect;
 pub mod command;
 pub mod drawing;
+pub mod dialogue;
 pub mod filter;
 pub mod ids;
 pub mod imagine;

@@ -20,6 +20,10 @@ pub const CANDIDATE_REFERENCES: &str = "candidate_references";
 pub const SCORES: &str = "scores";
 /// What a filter decided.
 pub const VERDICTS: &str = "verdicts";
+/// What user and assistant say about a candidate: y and y~.
+pub const DIALOGUES: &str = "dialogues";
+/// Replies of language models that were asked for dialogues, usable or not.
+pub const DIALOGUE_TRIES: &str = "dialogue_tries";
 /// Accepted units as they are published.
 pub const QUADRUPLETS: &str = "quadruplets";
 
@@ -170,6 +174,60 @@ pub fn verdicts(id_column: &'static str) -> TableDecl {
             ("reason", DataType::String),
             // The rules as text, with their thresholds.
             ("thresholds", DataType::String),
+        ],
+    )
+}
+
+/// `dialogues`: what user and assistant say; a candidate may have several.
+#[must_use]
+pub fn dialogues() -> TableDecl {
+    table(
+        DIALOGUES,
+        [
+            // The id that the quadruplet has in a release.
+            ("quadruplet_id", DataType::String),
+            ("candidate_id", DataType::String),
+            ("dialogue_index", DataType::UInt32),
+            // How the user speaks: directive, question or vague_wish.
+            ("speech_act", DataType::String),
+            ("y", DataType::String),
+            ("y_tilde", DataType::String),
+            // The conversation as JSON: a list of messages with `role` and `content`.
+            ("turns", DataType::String),
+            ("model", DataType::String),
+            ("template_version", DataType::String),
+            // BLAKE3 of the request whose reply this is, 64 hexadecimal digits; it was the request's idempotency key.
+            ("request_digest", DataType::String),
+            // Replies that were needed, the last one included.
+            ("n_tries", DataType::UInt32),
+            // Of the last reply, where the server counts them.
+            ("prompt_tokens", DataType::UInt64),
+            ("completion_tokens", DataType::UInt64),
+            // What the model wrote.
+            ("raw_reply", DataType::String),
+        ],
+    )
+}
+
+/// `dialogue_tries`: every reply. A table of its own, because the dialogue that no try led to has no row in `dialogues`.
+#[must_use]
+pub fn dialogue_tries() -> TableDecl {
+    table(
+        DIALOGUE_TRIES,
+        [
+            ("candidate_id", DataType::String),
+            ("dialogue_index", DataType::UInt32),
+            // From 0.
+            ("try", DataType::UInt32),
+            ("seed", DataType::UInt32),
+            ("request_digest", DataType::String),
+            // Why the reply was not used; null where it was.
+            ("error", DataType::String),
+            ("raw_reply", DataType::String),
+            ("prompt_tokens", DataType::UInt64),
+            ("completion_tokens", DataType::UInt64),
+            // What went wrong on the way to this reply (busy server, broken connection), a line each; null where nothing did.
+            ("faults", DataType::String),
         ],
     )
 }

@@ -44,6 +44,7 @@ mod list;
 mod pack;
 mod place;
 mod release;
+mod said;
 mod scores;
 mod select;
 mod summary;
@@ -54,7 +55,8 @@ mod verdicts;
 mod tests;
 
 use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, StageKind};
-pub use config::{CardConfig, LicencesConfig, PublishConfig, ScoresConfig, Subject};
+pub use config::{CardConfig, Dialogues, LicencesConfig, PublishConfig, ScoresConfig, Subject};
+pub(crate) use verdicts::Verdicts;
 
 /// The stage kind.
 #[derive(Clone, Copy, Debug, Default)]

@@ -19,7 +19,7 @@ struct Gate {
 }
 
 /// The decisions of all filters.
-pub(super) struct Verdicts {
+pub(crate) struct Verdicts {
     chain: &'static [&'static str],
     gates: Vec<Gate>,
     reasons: Vec<String>,
@@ -29,7 +29,7 @@ pub(super) struct Verdicts {
 
 impl Verdicts {
     /// Reads them.
-    pub(super) fn read(context: &WorkContext, of: Subject) -> Result<Self, WorkError> {
+    pub(crate) fn read(context: &WorkContext, of: Subject) -> Result<Self, WorkError> {
         let chain = of.chain();
         let mut verdicts = Self { chain, gates: Vec::new(), reasons: Vec::new(), thresholds: BTreeSet::new() };
         let mut gates: HashMap<(String, usize), usize> = HashMap::new();
@@ -71,7 +71,7 @@ impl Verdicts {
     }
 
     /// Why a row with these ids, in the order of the chain, is not accepted; `None` where every filter accepts it.
-    pub(super) fn refusal(&self, ids: &[&str]) -> Option<String> {
+    pub(crate) fn refusal(&self, ids: &[&str]) -> Option<String> {
         if self.gates.is_empty() {
             return Some(NO_VERDICT.to_owned());
         }
