@@ -114,6 +114,16 @@ fn prose(card: &mut String, config: &PublishConfig, summary: &Summary, packed: &
     writeln!(card, "`release.json` has the digest of every file, all counts, and where the rows come from.")?;
     writeln!(card, "\n```python\nfrom datasets import load_dataset\n")?;
     writeln!(card, "rows = load_dataset(\"path/to/{}\")\n```", summary.release_id)?;
+    if let Some(models) =
+        summary.body.get("dialogues").and_then(|said| said.get("models")).and_then(|of| of.as_object())
+    {
+        let models: Vec<String> = models.keys().map(|model| format!("`{model}`")).collect();
+        writeln!(
+            card,
+            "\n`y` and `y_tilde` were written by a language model ({}) that saw captions only.",
+            models.join(", ")
+        )?;
+    }
     let headings = [
         ("splits", "Splits"),
         ("classes", "Classes"),

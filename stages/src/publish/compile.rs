@@ -6,11 +6,11 @@ use std::sync::Arc;
 use cafe_pipeline::stage::{Bounds, ConfigIssue, NodeDecl, Read, Work};
 use serde_json::json;
 
-use super::config::{PublishConfig, ScoresConfig};
+use super::config::{Dialogues, PublishConfig, ScoresConfig, Subject};
 use super::list::ListAccepted;
 use super::pack::Pack;
 use super::release::WriteRelease;
-use super::table;
+use super::{said, table};
 use crate::tables;
 
 /// Raised when the same rows and settings come to make other bytes of `quadruplets`.
@@ -26,13 +26,17 @@ pub(super) fn compile(stage: &str, config: PublishConfig) -> Result<Vec<NodeDecl
     let config = Arc::new(config);
     let name = config.release.clone().unwrap_or_else(|| stage.to_owned());
     // What decides which rows are published, and with what; their packing does not depend on the rest.
-    let chosen = json!({
+    let mut chosen = json!({
         "of": config.of,
         "filtered": config.filtered,
         "scores": config.scores,
         "licences": config.licences,
         "require_licence": config.require_licence,
     });
+    // To ask for what is read anyway changes nothing; a release without it keeps the settings it always had.
+    if let (Dialogues::Ignore, Some(chosen)) = (config.dialogues, chosen.as_object_mut()) {
+        chosen.insert("dialogues".to_owned(), json!(config.dialogues));
+    }
     let selected = selected(&config);
     let mut packed = selected.clone();
     if config.scores.any() {
@@ -84,7 +88,15 @@ fn selected(config: &PublishConfig) -> Vec<Read> {
         let verdicts = Read::all(tables::VERDICTS).from_every();
         reads.push(verdicts.with_columns(["accepted", "reason", "thresholds"]));
     }
+    reads.extend(dialogues(config));
     reads
+}
+
+/// The table that says what is said about candidates, if it is wanted.
+fn dialogues(config: &PublishConfig) -> Option<Read> {
+    let read = Read::all(tables::DIALOGUES).from_every().with_columns(said::COLUMNS);
+    let read = if config.dialogues == Dialogues::Require { read } else { read.optional() };
+    config.speaks().then_some(read)
 }
 
 fn check(config: &PublishConfig) -> Result<(), Vec<ConfigIssue>> {
@@ -125,6 +137,10 @@ fn check(config: &PublishConfig) -> Result<(), Vec<ConfigIssue>> {
         for (index, name) in names.iter().enumerate().filter(|(_, name)| !seen.insert(*name)) {
             issues.push(ConfigIssue::new(format!("/scores/{index}"), format!("names `{name}` a second time")));
         }
+    }
+    if config.dialogues == Dialogues::Require && config.of != Subject::Candidates {
+        let message = format!("only candidates have dialogues, and `of` is `{}`", config.of.table());
+        issues.push(ConfigIssue::new("/dialogues", message).with_help("take it out, or write `of = \"candidates\"`"));
     }
     let texts = [&config.card.title, &config.card.licence];
     for (key, text) in ["title", "licence"].into_iter().zip(texts) {

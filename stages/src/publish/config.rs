@@ -26,6 +26,9 @@ pub struct PublishConfig {
     /// Whether scores are published with the rows: `true`, `false`, or the names of the score columns.
     #[serde(default)]
     pub scores: ScoresConfig,
+    /// What becomes of dialogues (y and y~), where `of` is `candidates`.
+    #[serde(default)]
+    pub dialogues: Dialogues,
     /// The most rows in a file of the release.
     #[serde(default = "default_file_rows")]
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -43,6 +46,13 @@ pub struct PublishConfig {
     /// What the dataset card says.
     #[serde(default)]
     pub card: CardConfig,
+}
+
+impl PublishConfig {
+    /// Whether what is said about rows is published with them, where anything is.
+    pub(super) fn speaks(&self) -> bool {
+        self.of == Subject::Candidates && self.dialogues != Dialogues::Ignore
+    }
 }
 
 /// A table whose rows can be published.
@@ -81,6 +91,20 @@ impl Subject {
     pub(super) fn id_column(self) -> &'static str {
         id_column(self.table())
     }
+}
+
+/// What becomes of dialogues.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dialogues {
+    /// Where a stage upstream writes `dialogues`, a row is a candidate with one of its dialogues, and accepted candidates without
+    /// any are left out. Where none does, the user says the instruction, and the assistant nothing.
+    #[default]
+    Auto,
+    /// The same, but a stage upstream must write them.
+    Require,
+    /// The user says the instruction, and the assistant nothing.
+    Ignore,
 }
 
 /// The id column of a table of a chain.

@@ -7,6 +7,7 @@ use cafe_pipeline::stage::{Lister, WorkContext, WorkError};
 use polars::prelude::*;
 
 use super::config::{PublishConfig, id_column};
+use super::said::Said;
 use super::scores;
 use super::select::{At, select};
 
@@ -30,6 +31,14 @@ impl Lister for ListAccepted {
             };
             columns.push(part(&shard_column(table), |at| at.shard));
             columns.push(part(&row_column(table), |at| at.row));
+        }
+        // What is said is short: it is in the listing itself. Without dialogues the listing is as it always was.
+        if chosen.iter().any(|row| row.said.is_some()) {
+            let said = |of: fn(&Said) -> &String| -> StringChunked {
+                chosen.iter().map(|row| row.said.as_ref().map(|said| of(said).as_str())).collect()
+            };
+            columns.push(said(|said| &said.y).with_name("y".into()).into_column());
+            columns.push(said(|said| &said.y_tilde).with_name("y_tilde".into()).into_column());
         }
         let texts: Vec<String> = (0..chosen.len()).map(|row| scores::encode(&scores, row)).collect();
         columns.push(Column::new(super::table::SCORES.into(), texts));

@@ -10,6 +10,7 @@ use super::config::{Subject, id_column};
 use super::gather::gather;
 use super::table::{CONTENT_DIGEST, IMAGE_BYTES, SCORES, packed_columns, quadruplets};
 use super::{list, scores};
+use crate::ids;
 use crate::tables::{self, REFERENCES};
 
 /// The columns of pictures.
@@ -53,6 +54,7 @@ impl RowWork for Pack {
         let mut packed: Vec<Column> = Vec::new();
         for column in packed_columns(self.of) {
             let made = match (column.from, column.name) {
+                (_, name @ ("y" | "y_tilde")) if rows.schema().contains(name) => rows.column(name)?.clone(),
                 (Some((table, name)), _) => {
                     let found = gathered.get(table).map(|found| found.column(name)).transpose()?;
                     let found = found.ok_or_else(|| WorkError::Systemic(format!("`{table}` was not read")))?;
@@ -122,20 +124,16 @@ fn split_name(split: Option<&str>) -> String {
 
 /// Digests of the candidate (or what stands for it), y and y~.
 fn quadruplet_ids(packed: &DataFrame, of: Subject) -> Result<Column, WorkError> {
-    let ids = packed.column(of.id_column())?.str()?;
+    let column = packed.column(of.id_column())?.str()?;
     let text = |name: &str| packed.column(name).ok().map(|column| column.str()).transpose();
     let (y, y_tilde) = (text("y")?, text("y_tilde")?);
-    let made: Vec<String> = ids
+    let made: Vec<String> = column
         .iter()
         .enumerate()
         .map(|(row, id)| {
-            let mut hasher = Hasher::new("quadruplet/v1").text(of.id_column(), id.unwrap_or_default());
-            for (name, texts) in [("y", y), ("y_tilde", y_tilde)] {
-                if let Some(text) = texts.and_then(|texts| texts.get(row)) {
-                    hasher = hasher.text(name, text);
-                }
-            }
-            hasher.row_id()
+            let said = |texts: Option<&StringChunked>| texts.and_then(|texts| texts.get(row)).map(ToOwned::to_owned);
+            let (y, y_tilde) = (said(y), said(y_tilde));
+            ids::quadruplet_id(of.id_column(), id.unwrap_or_default(), y.as_deref(), y_tilde.as_deref())
         })
         .collect();
     Ok(Column::new("quadruplet_id".into(), made))

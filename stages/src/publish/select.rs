@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use cafe_pipeline::digest::{Digest, Hasher};
 use cafe_pipeline::stage::{WorkContext, WorkError};
+use serde_json::Value;
 
 use super::config::{PublishConfig, id_column};
 use super::licence;
+use super::said::{Dialogues, Said};
 use super::table::link;
 use super::verdicts::Verdicts;
-use crate::tables::REFERENCES;
+use crate::tables::{self, REFERENCES};
 
 /// Where a row stands: the position of its shard among the table's, and its own in the shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,10 +20,16 @@ pub(super) struct At {
     pub(super) row: u32,
 }
 
+/// The reason of an accepted candidate about which nothing is said.
+const NO_DIALOGUE: &str = "no dialogue";
+
 /// A row to publish: for each table of the chain, the id and where it stands.
+#[derive(Clone)]
 pub(super) struct Chosen {
     pub(super) ids: Vec<String>,
     pub(super) at: Vec<At>,
+    /// What is said about it; `None` where nothing upstream writes dialogues.
+    pub(super) said: Option<Said>,
 }
 
 /// What was read of a table of the chain.
@@ -41,6 +49,8 @@ pub(super) struct Selection {
     pub(super) n_considered: u64,
     pub(super) thresholds: BTreeSet<String>,
     pub(super) tables: BTreeMap<&'static str, TableFacts>,
+    /// On dialogues, where there are any.
+    pub(super) dialogues: Option<Value>,
 }
 
 /// A row of a table that is referred to.
@@ -54,14 +64,14 @@ struct Entry {
 pub(super) fn select(context: &WorkContext, config: &PublishConfig) -> Result<Selection, WorkError> {
     let chain = config.of.chain();
     let verdicts = if config.filtered { Some(Verdicts::read(context, config.of)?) } else { None };
-    let mut tables = BTreeMap::new();
+    let mut facts_of = BTreeMap::new();
     let mut referred: Vec<HashMap<String, Entry>> = Vec::new();
     for table in chain.iter().skip(1) {
         let mut entries = HashMap::new();
         let facts = scan(context, table, |id, entry| {
             entries.entry(id.to_owned()).or_insert(entry);
         })?;
-        tables.insert(*table, facts);
+        facts_of.insert(*table, facts);
         referred.push(entries);
     }
     let mut selection = Selection {
@@ -69,8 +79,10 @@ pub(super) fn select(context: &WorkContext, config: &PublishConfig) -> Result<Se
         rejected: BTreeMap::new(),
         n_considered: 0,
         thresholds: BTreeSet::new(),
-        tables,
+        tables: facts_of,
+        dialogues: None,
     };
+    let dialogues = if config.speaks() { Dialogues::read(context)? } else { None };
     let mut seen = HashSet::new();
     let facts = scan(context, config.of.table(), |id, entry| {
         selection.n_considered += 1;
@@ -80,11 +92,22 @@ pub(super) fn select(context: &WorkContext, config: &PublishConfig) -> Result<Se
             Err("stands in the table twice".to_owned())
         };
         match judged {
-            Ok(chosen) => selection.chosen.push(chosen),
+            Ok(chosen) => match dialogues.as_ref().map(|dialogues| dialogues.about(id)) {
+                None => selection.chosen.push(chosen),
+                Some([]) => *selection.rejected.entry(NO_DIALOGUE.to_owned()).or_default() += 1,
+                Some(all) => {
+                    let with = |said: &Said| Chosen { said: Some(said.clone()), ..chosen.clone() };
+                    selection.chosen.extend(all.iter().map(with));
+                }
+            },
             Err(reason) => *selection.rejected.entry(reason).or_default() += 1,
         }
     })?;
     selection.tables.insert(config.of.table(), facts);
+    if let Some(dialogues) = dialogues {
+        selection.dialogues = Some(dialogues.summary());
+        selection.tables.insert(tables::DIALOGUES, dialogues.facts);
+    }
     selection.thresholds = verdicts.map(|verdicts| verdicts.thresholds).unwrap_or_default();
     Ok(selection)
 }
@@ -118,7 +141,7 @@ fn judge(
     }
     match licence::refusal(config, next) {
         Some(reason) => Err(reason),
-        None => Ok(Chosen { ids: ids.into_iter().map(ToOwned::to_owned).collect(), at }),
+        None => Ok(Chosen { ids: ids.into_iter().map(ToOwned::to_owned).collect(), at, said: None }),
     }
 }
 

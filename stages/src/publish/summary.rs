@@ -181,6 +181,9 @@ impl Summary {
                 "rejected": selection.rejected,
             }),
         );
+        if let Some(dialogues) = &selection.dialogues {
+            put("dialogues", dialogues.clone());
+        }
         put("filtered", json!(config.filtered));
         put("thresholds", json!(selection.thresholds));
         put("licence_policy", json!({ "licences": config.licences, "require_licence": config.require_licence }));

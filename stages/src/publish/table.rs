@@ -58,7 +58,7 @@ pub(super) fn packed_columns(of: Subject) -> Vec<PackedColumn> {
         add("weights_digest", text.clone(), Some((CANDIDATES, "weights_digest")));
     }
     if has(PAIRS) {
-        // Until there are dialogues, the user says the instruction, and the assistant says nothing.
+        // Without dialogues the user says the instruction, and the assistant says nothing.
         add("y", text.clone(), Some((PAIRS, "instruction")));
         add("y_tilde", text.clone(), None);
         add("caption", text.clone(), Some((PAIRS, "caption")));

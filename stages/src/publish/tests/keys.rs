@@ -40,8 +40,8 @@ fn reads_follow_from_what_is_published() {
     assert_eq!(
         reads(json!({})),
         [
-            vec!["candidates", "pairs", "references", "verdicts", "scores"],
-            vec!["quadruplets", "candidates", "pairs", "references", "verdicts"],
+            vec!["candidates", "pairs", "references", "verdicts", "dialogues", "scores"],
+            vec!["quadruplets", "candidates", "pairs", "references", "verdicts", "dialogues"],
         ]
     );
     assert_eq!(
@@ -58,6 +58,27 @@ fn reads_follow_from_what_is_published() {
         let read = node.reads.iter().find(|read| read.table == table).unwrap();
         assert!(read.columns.iter().all(|column| decl.columns.contains(column)), "{table}: {:?}", read.columns);
     }
+}
+
+#[test]
+fn dialogues_are_read_where_there_are_any() {
+    let read = |config| {
+        let node = nodes(config).into_iter().next().unwrap();
+        let read = node.reads.into_iter().find(|read| read.table == tables::DIALOGUES);
+        (read.map(|read| read.is_optional), node.settings)
+    };
+    let (optional, settings) = read(json!({}));
+    assert_eq!(optional, Some(true));
+    assert!(!settings.to_string().contains("dialogues"), "releases of earlier versions keep their settings");
+    assert_eq!(read(json!({"dialogues": "require"})), (Some(false), settings.clone()));
+    let (none, ignoring) = read(json!({"dialogues": "ignore"}));
+    assert_eq!(none, None);
+    assert_ne!(ignoring, settings);
+    assert_eq!(read(json!({"of": "pairs"})).0, None);
+    let found = issues(json!({"of": "pairs", "dialogues": "require"}));
+    assert_eq!(found, ["/dialogues: only candidates have dialogues, and `of` is `pairs`"]);
+    let decl = tables::dialogues();
+    assert!(super::super::said::COLUMNS.iter().all(|column| decl.columns.contains(column)));
 }
 
 #[test]

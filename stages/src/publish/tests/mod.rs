@@ -6,6 +6,7 @@ mod crash;
 mod keys;
 mod plan;
 mod release;
+mod said;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
