@@ -4,6 +4,7 @@
 
 mod assistant;
 mod crash;
+mod dialogue;
 mod faults;
 mod fetch;
 mod fetch_refused;
