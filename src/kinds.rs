@@ -16,15 +16,13 @@ use cafe_stages::synthesize::SynthesizeKind;
 
 use crate::models::resolve::Installed;
 
-use crate::models::resolve::Installed;
-
 /// All of them.
 pub(crate) fn registry() -> StageRegistry {
     let models = Arc::new(Installed);
     StageRegistry::default()
         .with(CollectKind)
         .with(CommandKind)
-        .with(DialogueKind::new(Arc::new(Installed)))
+        .with(DialogueKind::new(models.clone()))
         .with(FilterKind)
         .with(ImagineKind::new(models.clone()))
         .with(ImportKind)
