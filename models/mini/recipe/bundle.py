@@ -1,4 +1,4 @@
-"""What is bundled of trainings: weights in halves, in the layout that the engine reads, and the way back."""
+"""What is bundled of trainings: weights in halves, in the layout that the engine reads, and the way back; and ONNX."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ FILES = {"config.json", "preprocessor_config.json", "scheduler_config.json", "vo
 
 
 def _copied(source: Path, target: Path, half: bool) -> None:
-    """A model's folder, its weights in f16 or in f32; what is no part of it (model cards, pickles) stays behind."""
+    """A model's folder, its weights in f16 or in f32; what is no part of it (model cards, pickles) stays behind.
+
+    ONNX is bundled as it is, and not taken back: it is made of the weights.
+    """
     for path in sorted(source.rglob("*")):
         place = target / path.relative_to(source)
-        if path.name in FILES or path.suffix == ".png":
+        if path.name in FILES or path.suffix == ".png" or (path.suffix == ".onnx" and half):
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
         elif path.suffix == ".safetensors":
@@ -34,9 +37,11 @@ def _copied(source: Path, target: Path, half: bool) -> None:
 def bundle(output: Path, places: dict[str, str]) -> None:
     """Copy a training's output to what is bundled."""
     for role, place in places.items():
-        # Cards are written by hand, and stay.
-        for path in (MINI / role).rglob("*.safetensors"):
-            path.unlink()
+        # Cards are written by hand, and stay; so do weights of another kind, which another stage brings.
+        for suffix in (".safetensors", ".onnx"):
+            if any((output / place).rglob(f"*{suffix}")):
+                for path in (MINI / role).rglob(f"*{suffix}"):
+                    path.unlink()
         _copied(output / place, MINI / role, half=True)
 
 

@@ -18,14 +18,15 @@ from runner import StageSpec, bundle_stage, cache_root, restore_stage, run_stage
 
 ORDER = ["fetch", "glyphs", "features", "split", "neighbours", "sheets", "tokenizer", "scenes", "subjects", "pairs", "pool",
          "vae", "vae_decoder", "dino_condition", "clip_condition", "latents", "conditions", "cafe_start", "text_to_image",
-         "dino_filter", "clip_filter", "dino_judge", "clip_judge", "measure_encoders", "measure_cafe"]
+         "dino_filter", "clip_filter", "dino_judge", "clip_judge", "onnx_filters", "measure_encoders",
+         "measure_cafe"]
 
 
 def load(name: str) -> StageSpec:
     """Read one stage's file into the values that the runner needs."""
     module = importlib.import_module(f"stages.{name}")
-    bundled = getattr(module, "BUNDLED", None)
-    return StageSpec(name, module.VERSION, tuple(module.INPUTS), module.settings, module.build, bundled)
+    bundled, exported = (getattr(module, name, None) for name in ("BUNDLED", "EXPORTED"))
+    return StageSpec(name, module.VERSION, tuple(module.INPUTS), module.settings, module.build, bundled, exported)
 
 
 def main(arguments: list[str] | None = None) -> int:

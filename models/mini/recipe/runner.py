@@ -27,6 +27,8 @@ class StageSpec:
     build: Callable[[Context], None]
     # What of a training is bundled, and where its output has that: "family/clip_filter" → "model".
     bundled: dict[str, str] | None = None
+    # The same of what is made of other stages' weights: it is bundled too, but never taken back.
+    exported: dict[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ def _finish(work: Path, final: Path, mark: str) -> None:
 
 def restore_stage(spec: StageSpec, root: Path) -> str:
     """Take a training's output from what is bundled, so that later stages go on where it was not run."""
+    if spec.exported:
+        raise SystemExit(f"stage {spec.name} is made of other stages' weights: run it")
     if not spec.bundled:
         raise SystemExit(f"nothing of stage {spec.name} is bundled")
     _, _, wanted = _prepared(spec, root, False)
@@ -92,9 +96,10 @@ def restore_stage(spec: StageSpec, root: Path) -> str:
 
 def bundle_stage(spec: StageSpec, root: Path) -> str:
     """Copy a finished training's output to what is bundled."""
-    if not spec.bundled or _mark(root / spec.name) is None:
+    places = spec.bundled or spec.exported
+    if not places or _mark(root / spec.name) is None:
         raise SystemExit(f"stage {spec.name} has nothing to bundle")
-    bundle(root / spec.name, spec.bundled)
+    bundle(root / spec.name, places)
     return "bundled"
 
 

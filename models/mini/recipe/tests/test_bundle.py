@@ -48,3 +48,19 @@ def test_what_is_not_bundled_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(bundle, "MINI", tmp_path / "mini")
     with pytest.raises(SystemExit, match="family/eye"):
         bundle.restore(tmp_path / "again", {"family/eye": "model"})
+
+
+def test_exports_lie_beside_the_weights_and_are_not_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundle, "MINI", tmp_path / "mini")
+    kept = tmp_path / "mini" / "family" / "eye"
+    bundle.bundle(_output(tmp_path / "out", 1.0), {"family/eye": "model"})
+    for name in ("old", "new"):
+        exported = tmp_path / name / "eye"
+        exported.mkdir(parents=True)
+        (exported / f"{name}.onnx").write_bytes(name.encode())
+        bundle.bundle(tmp_path / name, {"family/eye": "eye"})
+    assert sorted(path.name for path in kept.iterdir()) == ["config.json", "model.safetensors", "new.onnx"]
+    bundle.bundle(_output(tmp_path / "later", 2.0), {"family/eye": "model"})
+    assert (kept / "new.onnx").read_bytes() == b"new"
+    bundle.restore(tmp_path / "again", {"family/eye": "model"})
+    assert not list((tmp_path / "again").rglob("*.onnx"))
