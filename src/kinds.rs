@@ -13,6 +13,7 @@ use cafe_stages::instruct::InstructKind;
 use cafe_stages::publish::PublishKind;
 use cafe_stages::retrieve::RetrieveKind;
 use cafe_stages::synthesize::SynthesizeKind;
+use cafe_stages::score::ScoreKind;
 
 use crate::models::resolve::Installed;
 
@@ -29,5 +30,6 @@ pub(crate) fn registry() -> StageRegistry {
         .with(InstructKind)
         .with(PublishKind)
         .with(RetrieveKind::new(models.clone()))
+        .with(ScoreKind::new(models.clone()))
         .with(SynthesizeKind::new(models))
 }

@@ -8,6 +8,7 @@ use cafe_pipeline::digest::Fingerprint;
 use cafe_pipeline::executor::{Project, prepare_sources, slices_of};
 use cafe_pipeline::plan::{Explanation, NodeEstimate, estimate, expand, explain as compare, keys, to_dot};
 use cafe_pipeline::stage::{CompileContext, StageDecl};
+use cafe_stages::filter;
 use cafe_stages::instruct::{self, HeldOut};
 use serde_json::json;
 
@@ -43,6 +44,9 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Failure> {
             .map_or("nothing was run yet: all of it is new\n".to_owned(), |found| explain::text(&found, &manifest)))?;
     } else {
         out(&as_text(&project, &estimates))?;
+        for warning in filter::warnings(&project.plan) {
+            eprintln!("warning: {warning}");
+        }
         for (stage, prompts) in held_out(&project)? {
             eprintln!(
                 "{stage}: {} prompts are held out, and never drawn (--json lists them)",
@@ -168,7 +172,8 @@ fn as_json(
         })
         .collect();
     let held_out: BTreeMap<String, Vec<HeldOut>> = held_out(project)?.into_iter().collect();
-    let mut plan = json!({ "manifest": project.plan.manifest.path, "nodes": nodes, "held_out": held_out });
+    let mut plan = json!({ "manifest": project.plan.manifest.path, "nodes": nodes, "held_out": held_out,
+        "warnings": filter::warnings(&project.plan) });
     if let (Some(explanation), Some(plan)) = (explanation, plan.as_object_mut()) {
         plan.insert("explanation".to_owned(), json!(explanation));
     }

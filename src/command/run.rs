@@ -9,6 +9,7 @@ use cafe_pipeline::executor::{
 };
 use cafe_pipeline::plan::{Sample, estimate, expand, explain, keys};
 use cafe_pipeline::stage::Cancel;
+use cafe_stages::filter;
 
 use crate::cli::{Progress, RunArgs, RunCommand, RunOnly};
 use crate::failure::Failure;
@@ -76,7 +77,11 @@ pub(super) async fn carry_out(project: &Project, options: RunOptions, args: &Run
     trust::check(&project.plan, args.allow_commands)?;
     let cancel = Cancel::default();
     signals::watch(cancel.clone())?;
-    if options.sample.is_none() && !matches!(args.progress, Progress::Json | Progress::None) {
+    let is_told = !matches!(args.progress, Progress::Json | Progress::None);
+    for warning in filter::warnings(&project.plan).into_iter().filter(|_| is_told) {
+        eprintln!("warning: {warning}");
+    }
+    if options.sample.is_none() && is_told {
         warn_of_loss(project).await?;
     }
     let nodes = expected(project, options.sample).await?;

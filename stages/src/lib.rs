@@ -17,6 +17,7 @@ pub mod picture;
 pub mod publish;
 pub mod retrieve;
 pub mod report;
+pub mod score;
 mod source;
 pub mod synthesize;
 pub mod tables;

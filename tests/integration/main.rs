@@ -13,6 +13,7 @@ mod models;
 mod power_cut;
 mod profusion;
 mod report;
+mod score;
 mod support;
 mod surface;
 mod verify;

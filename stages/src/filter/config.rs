@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::preset::Preset;
 use crate::tables;
 
 /// Keys of a `filter` stage.
@@ -43,32 +44,6 @@ impl FilterTable {
             Self::References => (tables::REFERENCES, "reference_id"),
             Self::Pairs => (tables::PAIRS, "pair_id"),
             Self::Candidates => (tables::CANDIDATES, "candidate_id"),
-        }
-    }
-}
-
-/// Rules known by a name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum Preset {
-    /// The thresholds of the CAFE paper: `clip >= 0.3` (CLIP ViT-B/32, image to text), then `dino >= 0.6` (DINO
-    /// ViT-S/16, image to image). They mean something for scores of these weights only.
-    #[serde(rename = "cafe-2023")]
-    Cafe2023,
-}
-
-impl Preset {
-    /// The rules that the name stands for.
-    #[must_use]
-    pub fn rules(self) -> Vec<RuleConfig> {
-        match self {
-            Self::Cafe2023 => [("clip", 0.3), ("dino", 0.6)]
-                .into_iter()
-                .map(|(column, min)| RuleConfig {
-                    column: Some(column.to_owned()),
-                    min: Some(min),
-                    ..RuleConfig::default()
-                })
-                .collect(),
         }
     }
 }

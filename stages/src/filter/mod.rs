@@ -5,6 +5,7 @@ mod bound;
 mod compile;
 mod config;
 mod expression;
+mod preset;
 mod rule;
 mod scores;
 mod threshold;
@@ -15,7 +16,8 @@ mod tests;
 
 pub use bound::{Bound, bound, explains};
 use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, StageKind};
-pub use config::{FilterConfig, FilterTable, Missing, Preset, RuleConfig};
+pub use config::{FilterConfig, FilterTable, Missing, RuleConfig};
+pub use preset::{Preset, warnings};
 pub use threshold::set_threshold;
 
 /// The stage kind.

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::config::{Preset, RuleConfig};
+use super::config::RuleConfig;
+use super::preset::Preset;
 
 /// Sets `min`, `max` or both of the rule for `column` in `config`, the keys of a `filter` stage; what is `None` stays
 /// as it was. A preset is written out as rules when one of them changes. Says whether this filter has a rule for the

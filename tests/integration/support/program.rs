@@ -72,6 +72,7 @@ impl Project {
             .env_remove("HF_TOKEN")
             .env_remove("HF_HUB_OFFLINE")
             .env_remove("CAFE_MODELS")
+            .env_remove("ORT_DYLIB_PATH")
             .stdin(Stdio::null());
         command
     }
