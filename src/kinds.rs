@@ -12,8 +12,8 @@ use cafe_stages::import::ImportKind;
 use cafe_stages::instruct::InstructKind;
 use cafe_stages::publish::PublishKind;
 use cafe_stages::retrieve::RetrieveKind;
-use cafe_stages::synthesize::SynthesizeKind;
 use cafe_stages::score::ScoreKind;
+use cafe_stages::synthesize::SynthesizeKind;
 
 use crate::models::resolve::Installed;
 

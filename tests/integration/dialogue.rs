@@ -91,7 +91,11 @@ fn quadruplets_come_of_it_whatever_the_server_does() {
             Answer::Hang(5_000),
             Answer::status(503, ""),
         ];
-        if count.is_multiple_of(3) || request.is_again() { request.good() } else { faults[*count % faults.len()].clone() }
+        if count.is_multiple_of(3) || request.is_again() {
+            request.good()
+        } else {
+            faults[*count % faults.len()].clone()
+        }
     });
     let broken = project(&faulty);
     let said = broken.cafe(&RUN).ends(75).stderr;

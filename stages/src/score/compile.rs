@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cafe_pipeline::stage::{Bounds, CompileContext, ConfigIssue, NodeDecl, Read, TableDecl, Work};
+use polars::prelude::SchemaExt as _;
 use polars::prelude::{DataType, Field, Schema};
 use serde_json::json;
 

@@ -2,7 +2,6 @@
 //! picture, has no scores at all; what only another could not, has a null there.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 
 use cafe_pipeline::stage::{BatchOutcome, ROW, RowWork, TableDecl, WorkContext, WorkError};
 use polars::prelude::*;
@@ -17,8 +16,8 @@ pub(super) struct Part {
 
 impl Part {
     pub(super) fn new(table: TableDecl) -> Self {
-        let columns = table.columns.iter_names().skip(1).map(ToString::to_string).collect();
-        Self { join: Join { table: table.name, key: ID.to_owned(), columns, last: Mutex::default() } }
+        let columns: Vec<String> = table.columns.iter_names().skip(1).map(ToString::to_string).collect();
+        Self { join: Join::new(table.name, ID, columns) }
     }
 }
 

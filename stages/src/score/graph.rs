@@ -8,7 +8,7 @@ use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{PrimitiveTensorElementType, TensorRef};
 
-use super::runtime::{self, Library, RuntimeKind};
+use super::runtime::{self, Library, Runtime, RuntimeKind};
 
 /// Most copies of a model that are in memory at once.
 const MAX_SESSIONS: usize = 8;
@@ -41,7 +41,65 @@ impl Graph {
     }
 
     /// Runs it on `values` of `shape`, whose first number counts rows. Returns an embedding for each row.
-    pub(super) fn run<T: PrimitiveTensorElementType + std::fmt::Debug>(
+    pub(super) fn run<T: PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static>(
+        &self,
+        shape: &[usize],
+        values: &[T],
+    ) -> Result<Vec<Vec<f32>>, WorkError> {
+        let mut taken = Taken { session: Some(self.take()?), graph: self };
+        let made = match &mut taken.session {
+            Some(session) => run(session, shape, values),
+            None => Err("its session is gone".to_owned()),
+        };
+        made.map_err(|message| failed(&self.path, message))
+    }
+
+    /// A session that nobody else uses: one that is free, or a new one, or the next that is given back.
+    fn take(&self) -> Result<Session, WorkError> {
+        let runtime = runtime::get(&self.library)?;
+        let most = match runtime.kind {
+            RuntimeKind::OnnxRuntime => 1,
+            RuntimeKind::Tract => MAX_SESSIONS,
+        };
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(session) = sessions.free.pop() {
+                return Ok(session);
+            }
+            if sessions.n_made < most {
+                // Loaded under the lock: workers that start together do not all load at once.
+                let session = load(&self.path, runtime).map_err(|message| failed(&self.path, message))?;
+                sessions.n_made += 1;
+                return Ok(session);
+            }
+            sessions = self.returned.wait(sessions).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// A session that is given back, also by a worker that panics: the others wait for it.
+struct Taken<'a> {
+    session: Option<Session>,
+    graph: &'a Graph,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut sessions = self.graph.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.free.extend(self.session.take());
+        self.graph.returned.notify_one();
+    }
+}
+
+fn load(path: &Path, runtime: &Runtime) -> Result<Session, String> {
+    let mut builder = Session::builder(&runtime.environment).map_err(|error| error.to_string())?;
+    if runtime.kind == RuntimeKind::OnnxRuntime {
+        builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|error| error.to_string())?;
+    }
+    builder.commit_from_file(path).map_err(|error| error.to_string())
+}
+
+fn run<T: PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static>(
     session: &mut Session,
     shape: &[usize],
     values: &[T],

@@ -1,6 +1,5 @@
 //! Candidates with what their scores need of other tables: the texts of their pair, and their reference.
 
-use std::sync::Mutex;
 
 use cafe_pipeline::stage::{ErrorClass, QuarantinedRow, Read, WorkContext, WorkError};
 use image::RgbImage;
@@ -44,12 +43,7 @@ impl Joined {
 
 impl Joins {
     pub(super) fn new(wanted: Joined) -> Self {
-        let join = |table: &str, key: &str, columns: Vec<String>| Join {
-            table: table.to_owned(),
-            key: key.to_owned(),
-            columns,
-            last: Mutex::default(),
-        };
+        let join = |table: &str, key: &str, columns: Vec<String>| Join::new(table, key, columns);
         Self {
             wanted,
             pairs: join(tables::PAIRS, "pair_id", wanted.of_pairs()),
