@@ -12,6 +12,7 @@ mod limit;
 mod request;
 mod retry_after;
 mod server;
+mod wire;
 
 use std::cell::RefCell;
 use std::sync::OnceLock;

@@ -1,16 +1,12 @@
 //! The server: requests are sent to it until they are answered, or it is clear whose fault it is that they are not.
 
-use std::error::Error as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use cafe_pipeline::digest::Digest;
 use cafe_pipeline::stage::{Cost, WorkContext, WorkError};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
-use serde_json::Value;
+use reqwest::Url;
 use tokio::time::{Instant, sleep};
 
 use super::super::config::Structured;
@@ -18,11 +14,11 @@ use super::super::converse::Question;
 use super::super::replies::{Replies, Reply};
 use super::super::template::Turn;
 use super::Patience;
-use super::answer::{Answer, Raw, classify};
+use super::answer::Answer;
 use super::limit::Limit;
 use super::request::{Dialect, Sampling, digest};
+use super::wire::Wire;
 
-const TO_CONNECT: Duration = Duration::from_secs(10);
 /// The pause before the second try; doubled from then on, and spread.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -32,17 +28,10 @@ const FAULTS: usize = 4;
 const KEPT_FAULTS: usize = 50;
 /// A server that never answered is perhaps not there at all: who has just started a run wants to know it soon.
 const FIRST_OUTAGE: Duration = Duration::from_secs(30);
-/// A reply is a few hundred letters.
-const MAX_BYTES: usize = 1 << 20;
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// A server.
 pub(super) struct Server {
-    client: Client,
-    url: Url,
-    /// `Bearer …`, marked as not to be shown.
-    key: Option<HeaderValue>,
-    key_variable: Option<String>,
+    wire: Wire,
     sampling: Sampling,
     patience: Patience,
     limit: Limit,
@@ -90,20 +79,8 @@ impl Server {
         key_variable: Option<&str>,
         patience: Patience,
     ) -> Result<Self, String> {
-        let url = base.join("chat/completions").map_err(|error| format!("no address for requests: {error}"))?;
-        let client = Client::builder()
-            .user_agent(concat!("cafe-data/", env!("CARGO_PKG_VERSION")))
-            // A key goes where the manifest says, and nowhere else.
-            .redirect(Policy::none())
-            .connect_timeout(TO_CONNECT)
-            .timeout(patience.deadline)
-            .build()
-            .map_err(|error| format!("no connection is possible: {error}"))?;
         Ok(Self {
-            client,
-            url,
-            key: key_variable.map(key).transpose()?,
-            key_variable: key_variable.map(ToOwned::to_owned),
+            wire: Wire::new(base, key_variable, patience.deadline)?,
             limit: Limit::new(patience.concurrency),
             state: Mutex::new(State { dialect: sampling.dialect(), last_reply: None }),
             sampling,
@@ -130,7 +107,7 @@ impl Server {
                 return Ok(Asked { request, reply: found.reply, cost });
             }
             let pass = self.limit.enter().await;
-            let answer = self.send(&body, &request, dialect).await;
+            let answer = self.wire.send(&body, &request, dialect).await;
             let (text, wait, is_busy) = match answer {
                 Answer::Reply(mut reply) => {
                     pass.answered();
@@ -163,7 +140,7 @@ impl Server {
             }
             drop(pass);
             n_faults += usize::from(!is_busy);
-            tracing::info!("{}: {text}; tried again in {:.1} s", self.name(), pause.as_secs_f64());
+            tracing::info!("{}: {text}; tried again in {:.1} s", self.wire.name(), pause.as_secs_f64());
             if faults.len() < KEPT_FAULTS {
                 faults.push(text.clone());
             }
@@ -192,39 +169,6 @@ impl Server {
         }
     }
 
-    /// Sends a request once.
-    async fn send(&self, body: &Value, request: &Digest, dialect: Dialect) -> Answer {
-        let mut sent = self.client.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
-        sent = sent.header(IDEMPOTENCY_KEY, request.to_hex());
-        if let Some(key) = &self.key {
-            sent = sent.header(AUTHORIZATION, key.clone());
-        }
-        let mut response = match sent.body(body.to_string()).send().await {
-            Ok(response) => response,
-            Err(error) => return Answer::Fault(broken(error)),
-        };
-        let status = response.status();
-        let retry_after = response.headers().get(RETRY_AFTER).and_then(|text| text.to_str().ok()).map(str::to_owned);
-        let mut bytes = Vec::new();
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-                Ok(None) => break,
-                Err(error) => return Answer::Fault(broken(error)),
-            }
-            if bytes.len() > MAX_BYTES {
-                let text = String::from_utf8_lossy(bytes.get(..200).unwrap_or_default()).into_owned();
-                let problem = Some(format!("the reply has more than {MAX_BYTES} bytes"));
-                return Answer::Reply(Reply { text, problem, ..Reply::default() });
-            }
-        }
-        if !status.is_success() {
-            // What is said about an error goes into messages and tables, and may repeat the key.
-            bytes = self.hidden(&String::from_utf8_lossy(&bytes)).into_bytes();
-        }
-        classify(&Raw { status, retry_after: retry_after.as_deref(), body: &bytes }, dialect)
-    }
-
     /// Whose fault it is that the server says `text`: the row's, if the server answers others, or something harmless.
     async fn blame(&self, text: &str, since: Option<Instant>) -> Blame {
         let is_alive = self.lock(|state| state.last_reply.is_some_and(|last| since.is_none_or(|since| last > since)));
@@ -237,7 +181,7 @@ impl Server {
         for pause in pauses().take(3) {
             let dialect = self.dialect();
             let body = self.sampling.body(&question, dialect);
-            match self.send(&body, &digest(&body), dialect).await {
+            match self.wire.send(&body, &digest(&body), dialect).await {
                 Answer::Reply(_) => {
                     self.lock(|state| state.last_reply = Some(Instant::now()));
                     return Blame::Row;
@@ -261,7 +205,7 @@ impl Server {
             let advice = "`structured = \"auto\"` does without a schema";
             return Err(WorkError::Systemic(format!(
                 "{}: the server knows no JSON schema ({text}): {advice}",
-                self.name()
+                self.wire.name()
             )));
         }
         let is_new = self.lock(|state| {
@@ -272,7 +216,10 @@ impl Server {
             is_new
         });
         if is_new && before.has_schema && !other.has_schema {
-            tracing::warn!("{} binds no reply to a JSON schema ({text}): replies are read as they come", self.name());
+            tracing::warn!(
+                "{} binds no reply to a JSON schema ({text}): replies are read as they come",
+                self.wire.name()
+            );
         }
         Ok(())
     }
@@ -285,36 +232,20 @@ impl Server {
     fn quiet(&self, began: Instant) -> (Duration, Duration) {
         match self.lock(|state| state.last_reply) {
             Some(last) => (last.max(began).elapsed(), self.patience.outage),
-            // A hung request must not look like a server that is not there.
-            None => (began.elapsed(), self.patience.outage.min(FIRST_OUTAGE.max(self.patience.deadline))),
+            None => (began.elapsed(), self.patience.outage.min(FIRST_OUTAGE)),
         }
     }
 
     fn refused(&self, text: &str) -> WorkError {
-        let advice = match &self.key_variable {
-            Some(variable) => format!("the key is that of {variable}"),
-            None => "no key was sent: `api_key_env` names the variable that has one".to_owned(),
-        };
-        WorkError::Systemic(format!("{}: {text}; {advice}", self.name()))
+        WorkError::Systemic(format!("{}: {text}; {}", self.wire.name(), self.wire.about_key()))
     }
 
     fn gone(&self, text: &str) -> WorkError {
         let n_secs = self.patience.outage.as_secs();
         WorkError::Unavailable(format!(
             "the language model's server {} is not to be had ({text}); `patience_secs` = {n_secs} says how long it is waited for",
-            self.name(),
+            self.wire.name(),
         ))
-    }
-
-    /// A text of the server without the key, should it have been repeated.
-    fn hidden(&self, text: &str) -> String {
-        let key = self.key.as_ref().and_then(|key| key.to_str().ok()?.strip_prefix("Bearer "));
-        key.map_or_else(|| text.to_owned(), |key| text.replace(key, "…"))
-    }
-
-    fn name(&self) -> String {
-        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{}{port}", self.url.host_str().unwrap_or_default())
     }
 
     fn lock<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
@@ -322,34 +253,7 @@ impl Server {
     }
 }
 
-/// The header for the key in an environment variable.
-fn key(variable: &str) -> Result<HeaderValue, String> {
-    let key = std::env::var(variable).unwrap_or_default();
-    if key.trim().is_empty() {
-        return Err(format!(
-            "the environment variable {variable} is not set, and `api_key_env` says that it has the server's key; a server that \
-             wants none needs no `api_key_env`"
-        ));
-    }
-    let header = HeaderValue::from_str(&format!("Bearer {}", key.trim()));
-    let mut header = header.map_err(|_| format!("the key in {variable} has a letter that no key has"))?;
-    header.set_sensitive(true);
-    Ok(header)
-}
-
 fn pauses() -> impl Iterator<Item = Duration> {
     let growing = ExponentialBuilder::new().with_min_delay(FIRST_PAUSE).with_max_delay(LONGEST_PAUSE).with_factor(2.0);
     growing.without_max_times().with_jitter().build()
-}
-
-/// What happened to a connection, without the address.
-fn broken(error: reqwest::Error) -> String {
-    let error = error.without_url();
-    let mut text = if error.is_timeout() { "no answer before the deadline".to_owned() } else { error.to_string() };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
