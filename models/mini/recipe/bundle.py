@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-# `family/` has a folder for each role, `parts/` what belongs to a role that is not finished.
+# `family/` has a folder for each role, `pool/` the references of the quickstart.
 MINI = Path(__file__).resolve().parent.parent
 FILES = {"config.json", "preprocessor_config.json", "scheduler_config.json", "vocab.json", "merges.txt",
          "tokenizer_config.json", "metadata.csv"}

@@ -25,7 +25,7 @@ INPUTS = ["glyphs", "split", "scenes", "vae"]
 
 def settings(smoke: bool) -> dict[str, Any]:
     """Steps and pictures, as the stage `vae` means them."""
-    return {"steps": 20 if smoke else 5000, "batch": 8 if smoke else 24, "crops_until": 0.9, "learning_rate": 1e-3,
+    return {"steps": 20 if smoke else 3200, "batch": 8 if smoke else 24, "crops_until": 0.9, "learning_rate": 1e-3,
             "seed": 12}
 
 
