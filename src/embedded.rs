@@ -9,6 +9,9 @@ use crate::failure::Failure;
 
 static MANIFESTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/manifests");
 
+/// References of the mini family's world.
+static POOL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/models/mini/pool");
+
 /// Names and first lines of the manifests.
 pub(crate) fn manifests() -> Vec<(String, String)> {
     let mut manifests: Vec<(String, String)> = MANIFESTS
@@ -34,8 +37,13 @@ pub(crate) fn copy(name: &str, folder: &Path) -> Result<(), Failure> {
     };
     write(&folder.join("cafe.toml"), manifest.contents())?;
     let text = manifest.contents_utf8().unwrap_or_default();
-    // The bundled pictures are the demo's; other manifests are for pictures of the user's own.
-    let wanted = |part: &str| if part == "pictures" { name == "demo" } else { text.contains(&format!("{part}/")) };
+    // The bundled pictures are of two manifests; others are for pictures of the user's own.
+    if name == "quickstart" {
+        for file in POOL.files() {
+            write(&folder.join("pool").join(file.path()), file.contents())?;
+        }
+    }
+    let wanted = |part: &str| if part == "pictures" { name == "pairs" } else { text.contains(&format!("{part}/")) };
     for part in ["templates", "adapters", "pictures"].into_iter().filter(|part| wanted(part)) {
         if let Some(dir) = MANIFESTS.get_dir(part) {
             copy_folder(dir, folder)?;

@@ -12,6 +12,7 @@ mod mini;
 mod models;
 mod power_cut;
 mod profusion;
+mod quickstart;
 mod report;
 mod score;
 mod support;

@@ -6,32 +6,19 @@ use std::process::Command;
 
 use crate::support::program::{PROGRAM, Project};
 
-const DEMO: &str = include_str!("../../manifests/demo.toml");
+const PAIRS: &str = include_str!("../../manifests/pairs.toml");
 const ALL: [&str; 8] = ["animal", "food", "plant", "toy", "vehicle", "building", "clothing", "instrument"];
 
-/// The demo's manifest, without labels: classes are taken from folders.
-fn demo() -> Project {
+/// The manifest `pairs`, without labels: classes are taken from folders.
+fn pairs() -> Project {
     let project =
-        Project::new(&DEMO.replace(r#"path = "pictures" }"#, r#"path = "pictures", class_from_folder = true }"#));
+        Project::new(&PAIRS.replace(r#"path = "pictures" }"#, r#"path = "pictures", class_from_folder = true }"#));
     project.pictures(&ALL);
     project
 }
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-#[test]
-fn the_demo_runs_whole_and_a_second_time_has_nothing_to_do() {
-    let project = Project::new("");
-    let ran = project.cafe(&["demo", "--dir", "demo"]).ends(0);
-    assert!(ran.stdout.contains("balanced") && ran.stdout.contains("vehicle"), "{}", ran.stdout);
-    assert!(ran.stderr.contains("the dataset: "), "{}", ran.stderr);
-    let again = project.cafe(&["demo", "--dir", "demo"]).ends(0);
-    assert!(again.stderr.contains("plan: 0 shards to make"), "{}", again.stderr);
-    let release =
-        project.cafe(&["query", "-m", "demo/cafe.toml", "SELECT n_rows FROM releases", "--format", "json"]).ends(0);
-    assert!(release.stdout.contains("\"n_rows\"") && !release.stdout.contains(":0}"), "{}", release.stdout);
 }
 
 #[test]
@@ -70,7 +57,7 @@ fn a_bad_manifest_starts_nothing_and_names_every_mistake() {
 
 #[test]
 fn plan_explains_what_a_change_costs_and_adopt_keeps_it() {
-    let project = demo();
+    let project = pairs();
     let plan = project.cafe(&["plan", "--json"]).ends(0).stdout;
     let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
     assert_eq!(plan["nodes"].as_array().unwrap().len(), 8);
@@ -108,7 +95,7 @@ fn plan_explains_what_a_change_costs_and_adopt_keeps_it() {
 
 #[test]
 fn recut_makes_a_release_from_stored_scores() {
-    let project = demo();
+    let project = pairs();
     project.cafe(&["recut", "--min", "colourfulness=30"]).ends(2);
     project.cafe(&["run"]).ends(0);
     let dry = project.cafe(&["recut", "--min", "colourfulness=30", "--dry-run"]).ends(0);
@@ -124,7 +111,7 @@ fn recut_makes_a_release_from_stored_scores() {
 
 #[test]
 fn queries_read_and_only_read() {
-    let project = demo();
+    let project = pairs();
     let ran = project.cafe(&["query", "SELECT 1"]).ends(2);
     assert!(ran.stderr.contains("nothing was run yet"), "{}", ran.stderr);
     project.cafe(&["run"]).ends(0);
@@ -185,7 +172,7 @@ output = { sharpness = "float64" }
 
 #[test]
 fn a_spent_budget_stops_the_run_and_a_raised_one_goes_on() {
-    let project = demo();
+    let project = pairs();
     let manifest = std::fs::read_to_string(project.path("cafe.toml")).unwrap();
     let budget = |hours: &str| manifest.replace("seed = 7\n", &format!("seed = 7\n[budget]\nworker_hours = {hours}\n"));
     project.write("cafe.toml", budget("0.000001").as_bytes());
@@ -197,7 +184,7 @@ fn a_spent_budget_stops_the_run_and_a_raised_one_goes_on() {
 
 #[test]
 fn a_preview_goes_through_the_whole_dag() {
-    let project = demo();
+    let project = pairs();
     project.cafe(&["run", "--sample", "8"]).ends(0);
     let n = project.cafe(&["query", "SELECT count(*) AS n FROM references", "--format", "csv"]).ends(0).stdout;
     assert_eq!(n.lines().nth(1), Some("8"));

@@ -43,7 +43,7 @@ pub(super) fn compile(
     let positive = [
         ("per_candidate", config.per_candidate),
         ("max_tokens", config.max_tokens),
-        ("max_tries", config.max_tries),
+        ("tries", config.tries),
         ("concurrency", config.concurrency),
         ("deadline_secs", config.deadline_secs),
         ("patience_secs", config.patience_secs),
@@ -70,7 +70,7 @@ pub(super) fn compile(
             "filtered": config.filtered,
             "temperature": config.temperature,
             "max_tokens": config.max_tokens,
-            "max_tries": config.max_tries,
+            "tries": config.tries,
             "limits": config.limits,
         }),
         reads,
@@ -82,7 +82,7 @@ pub(super) fn compile(
             rules: Rules {
                 per_candidate: config.per_candidate,
                 acts: config.speech_acts,
-                max_tries: config.max_tries,
+                tries: config.tries,
                 limits: config.limits,
             },
             filtered: config.filtered,

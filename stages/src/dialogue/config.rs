@@ -32,9 +32,9 @@ pub struct DialogueConfig {
     #[schemars(range(min = 32, max = 8192))]
     pub max_tokens: u32,
     /// How often the model is asked for a dialogue until its reply is usable.
-    #[serde(default = "default_max_tries")]
+    #[serde(default = "usual_tries")]
     #[schemars(range(min = 1, max = 20))]
-    pub max_tries: u32,
+    pub tries: u32,
     /// Whether the server is to bind replies to a JSON schema. An embedded model always is.
     #[serde(default)]
     pub structured: Structured,
@@ -165,7 +165,7 @@ fn default_max_tokens() -> u32 {
     256
 }
 
-fn default_max_tries() -> u32 {
+fn usual_tries() -> u32 {
     4
 }
 

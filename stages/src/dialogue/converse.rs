@@ -13,7 +13,7 @@ use super::template::{self, Facts, Said, Turn};
 pub(super) struct Rules {
     pub(super) per_candidate: u32,
     pub(super) acts: Vec<SpeechAct>,
-    pub(super) max_tries: u32,
+    pub(super) tries: u32,
     pub(super) limits: LimitsConfig,
 }
 
@@ -98,7 +98,7 @@ impl Candidate {
         if self.refused.is_some() {
             return None;
         }
-        let is_open = |dialogue: &Dialogue| dialogue.said.is_none() && dialogue.tries.len() < rules.max_tries as usize;
+        let is_open = |dialogue: &Dialogue| dialogue.said.is_none() && dialogue.tries.len() < rules.tries as usize;
         self.dialogues.iter().position(is_open)
     }
 

@@ -62,7 +62,7 @@ impl RowWork for DialogueWork {
     /// Our own deadlines come first; this one is for the case that they fail.
     fn row_deadline(&self) -> Duration {
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
-        let n_requests = self.rules.per_candidate * self.rules.max_tries * self.batch_rows() as u32;
+        let n_requests = self.rules.per_candidate * self.rules.tries * self.batch_rows() as u32;
         let request = match &self.backend {
             Backend::OpenAi(server) => server.longest_wait(),
             Backend::Embedded(_) => Duration::from_secs(120),

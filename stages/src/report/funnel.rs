@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cafe_pipeline::audit::NodeAudit;
 use cafe_pipeline::query::collect;
-use cafe_pipeline::text::count;
+use cafe_pipeline::text::counted;
 use polars::prelude::*;
 use serde::Serialize;
 
@@ -152,14 +152,14 @@ fn pending(nodes: &[&NodeAudit]) -> Option<String> {
     let is_begun = sum(|node| node.n_committed) + shards + failed > 0;
     let mut parts = Vec::new();
     if shards > 0 {
-        let rows = if unknown > 0 { format!("at least {}", count(rows)) } else { count(rows) };
-        parts.push(format!("{} shards with {rows} rows are pending", count(shards)));
+        let at_least = if unknown > 0 { "at least " } else { "" };
+        parts.push(format!("{} with {at_least}{}", counted(shards, "shard"), counted(rows, "row")));
     }
     if failed > 0 {
-        parts.push(format!("{} shards failed; the next run tries them again", count(failed)));
+        parts.push(format!("{} that failed, which the next run tries again", counted(failed, "shard")));
     }
     if !nodes.is_empty() && !is_begun {
-        parts.push("not begun: it waits for the steps before it".to_owned());
+        parts.push("not begun, it waits for the steps before it".to_owned());
     }
     (!parts.is_empty()).then(|| parts.join("; "))
 }

@@ -90,7 +90,7 @@ fn the_funnel_counts_from_plan_to_release() {
         ("published (set-1)", 7),
     ];
     assert_eq!(steps, wanted);
-    assert_eq!(figures["funnel"][3]["pending"], "1 shards with 4 rows are pending");
+    assert_eq!(figures["funnel"][3]["pending"], "1 shard with 4 rows");
     assert_eq!(figures["funnel"][5]["share"], 0.875);
     assert_eq!(figures["funnel"][4]["share_of_first"], 8.0 / 28.0);
 }

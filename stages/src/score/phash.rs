@@ -19,12 +19,12 @@ const LOW: usize = 8;
 pub(super) fn phash(image: &RgbImage) -> Result<String, String> {
     let pixels = grey(image)?;
     // The two-dimensional cosine transform of type II, as far as it is looked at.
-    let cosine = |frequency: usize, place: usize| {
-        (PI * frequency as f64 * (2 * place + 1) as f64 / (2 * SIDE) as f64).cos()
-    };
+    let cosine =
+        |frequency: usize, place: usize| (PI * frequency as f64 * (2 * place + 1) as f64 / (2 * SIDE) as f64).cos();
     let table: Vec<Vec<f64>> =
         (0..LOW).map(|frequency| (0..SIDE).map(|place| cosine(frequency, place)).collect()).collect();
-    let rows: Vec<Vec<f64>> = pixels.chunks(SIDE).map(|row| table.iter().map(|wave| dot(wave, row)).collect()).collect();
+    let rows: Vec<Vec<f64>> =
+        pixels.chunks(SIDE).map(|row| table.iter().map(|wave| dot(wave, row)).collect()).collect();
     let mut low = Vec::with_capacity(LOW * LOW);
     for vertical in &table {
         for horizontal in 0..LOW {

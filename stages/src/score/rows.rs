@@ -1,6 +1,5 @@
 //! Candidates with what their scores need of other tables: the texts of their pair, and their reference.
 
-
 use cafe_pipeline::stage::{ErrorClass, QuarantinedRow, Read, WorkContext, WorkError};
 use image::RgbImage;
 use polars::prelude::*;

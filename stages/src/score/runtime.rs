@@ -63,7 +63,8 @@ impl Library {
 
 /// `libonnxruntime.so.1.32.0`, `libonnxruntime.1.32.0.dylib`: the first by name.
 fn in_folder(folder: &Path) -> Option<PathBuf> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     found.sort();
     found.into_iter().find(|path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();

@@ -37,7 +37,7 @@ fn only_what_decides_replies_makes_them_stale() {
         json!({ "temperature": 0.1 }),
         json!({ "max_tokens": 99 }),
         json!({ "per_candidate": 2 }),
-        json!({ "max_tries": 2 }),
+        json!({ "tries": 2 }),
         json!({ "structured": "none" }),
         json!({ "speech_acts": ["question"] }),
         json!({ "filtered": false }),

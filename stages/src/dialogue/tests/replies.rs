@@ -119,7 +119,7 @@ fn a_row_whose_tries_are_used_up_is_quarantined_alone_with_all_of_them() {
         "a teapot under water" => Answer::Content(format!("no. {}", request.body["seed"])),
         _ => request.good(),
     });
-    let outcome = process(&bench(&[]), &node(&server, &json!({ "max_tries": 3 }))).unwrap();
+    let outcome = process(&bench(&[]), &node(&server, &json!({ "tries": 3 }))).unwrap();
     assert_eq!(texts(&outcome.tables["dialogues"], "candidate_id"), ["c0", "c1", "c3", "c4", "c5"]);
     let [row] = outcome.quarantined.as_slice() else { panic!("{:?}", outcome.quarantined) };
     assert_eq!(row.row, 2);
@@ -139,7 +139,7 @@ fn a_candidate_keeps_the_dialogues_that_were_had() {
         let is_question = request.told("How the user speaks") == "question";
         if is_question { Answer::Content("no".to_owned()) } else { request.good() }
     });
-    let ran = bench(&[]).run(&node(&server, &json!({ "per_candidate": 4, "max_tries": 2 }))).unwrap();
+    let ran = bench(&[]).run(&node(&server, &json!({ "per_candidate": 4, "tries": 2 }))).unwrap();
     let acts = texts(dialogues(&ran), "speech_act");
     assert!(!acts.contains(&"question".to_owned()) && !acts.is_empty());
     let n_bad = texts(tries(&ran), "error").iter().filter(|error| *error != "-").count();

@@ -151,8 +151,7 @@ fn scores_are_golden() {
         (serde_json::from_str(text).unwrap(), serde_json::from_str(text).unwrap());
     let mut bench = bench(&rows, |name| Some(picture(name)));
     let (scores, _) = score(&mut bench, &compile(json!({})));
-    let wanted =
-        |name: &str| golden.iter().map(|row| row[name].as_f64().map(|value| value as f32)).collect::<Vec<_>>();
+    let wanted = |name: &str| golden.iter().map(|row| row[name].as_f64().map(|value| value as f32)).collect::<Vec<_>>();
     for name in COSINES.into_iter().chain(["background_similarity"]) {
         near(&floats(&scores, name), &wanted(name), 1e-4);
     }

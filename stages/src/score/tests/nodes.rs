@@ -13,10 +13,7 @@ fn columns(node: &NodeDecl) -> Vec<&str> {
 #[test]
 fn there_is_a_node_for_each_scorer_and_one_for_all() {
     let nodes = compile(json!({}));
-    assert_eq!(
-        parts(&nodes),
-        [Some("clip"), Some("dino"), Some("background"), Some("sharpness"), Some("phash"), None]
-    );
+    assert_eq!(parts(&nodes), [Some("clip"), Some("dino"), Some("background"), Some("sharpness"), Some("phash"), None]);
     let last = nodes.last().unwrap();
     assert_eq!(last.writes[0].name, tables::SCORES);
     assert_eq!(
@@ -66,7 +63,14 @@ fn judges_have_columns_of_their_own() {
     assert_eq!(parts(&nodes), [Some("clip"), Some("dino"), None]);
     assert_eq!(
         columns(nodes.last().unwrap()),
-        ["candidate_id", "judge_clip", "judge_clip_instruction", "judge_clip_caption", "judge_clip_image", "judge_dino"]
+        [
+            "candidate_id",
+            "judge_clip",
+            "judge_clip_instruction",
+            "judge_clip_caption",
+            "judge_clip_image",
+            "judge_dino"
+        ]
     );
     let mut bench = bench(&rows(), |name| Some(picture(name)));
     let (judged, _) = score(&mut bench, &nodes);

@@ -116,13 +116,11 @@ fn a_row_whose_pair_is_elsewhere_is_quarantined() {
 /// Texts of any kind and length are scored: what is too long is cut off.
 #[test]
 fn hostile_texts_are_scored() {
-    let texts = ["", "\u{0}\u{1b}[31m\r\n", &"long ".repeat(10_000), "日本語 🎉 \u{202e}", "<|endoftext|><|endoftext|>"];
+    let texts =
+        ["", "\u{0}\u{1b}[31m\r\n", &"long ".repeat(10_000), "日本語 🎉 \u{202e}", "<|endoftext|><|endoftext|>"];
     let rows: Vec<Row> = texts
         .iter()
-        .map(|text| Row {
-            instruction: Some((*text).to_owned()),
-            ..row("animal/penguin.png", "food/pizza.png")
-        })
+        .map(|text| Row { instruction: Some((*text).to_owned()), ..row("animal/penguin.png", "food/pizza.png") })
         .collect();
     let mut bench = bench(&rows, |name| Some(picture(name)));
     let (scores, ran) = score(&mut bench, &compile(json!({"scorers": ["clip"]})));

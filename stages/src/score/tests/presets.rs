@@ -34,8 +34,14 @@ fn a_preset_fits_its_weights_and_no_others() {
     assert_eq!(warned(&mini(), &stages("", "preset = \"mini-1\"")), [""; 0]);
     let found = warned(&mini(), &stages("", "preset = \"cafe-2023\""));
     assert_eq!(found.len(), 2, "{found:?}");
-    assert!(found[0].starts_with("filter: `clip >= 0.3` of the preset cafe-2023 was found with OpenAI's CLIP ViT-B/32"));
-    assert!(found[0].contains("`score` scores with another clip_filter: 4 layers of 128, patches of 8 px"), "{}", found[0]);
+    assert!(
+        found[0].starts_with("filter: `clip >= 0.3` of the preset cafe-2023 was found with OpenAI's CLIP ViT-B/32")
+    );
+    assert!(
+        found[0].contains("`score` scores with another clip_filter: 4 layers of 128, patches of 8 px"),
+        "{}",
+        found[0]
+    );
     assert!(found[1].contains("DINO ViT-S/16"));
     let rules = "rules = [{ column = \"clip\", min = 0.3 }]";
     assert_eq!(warned(&mini(), &stages("", rules)), [""; 0], "rules are the user's own");
