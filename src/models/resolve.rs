@@ -91,7 +91,7 @@ fn by_name(name: &str, role: ModelRole, registry: &Registry) -> Result<Option<Pa
     match cache()?.place(model).folder() {
         Some(folder) => Ok(Some(folder.to_owned())),
         None => Err(Failure::usage(
-            format!("the model {name} was not fetched yet"),
+            format!("there is no folder of the model {name}: it was not fetched yet"),
             format!("run `cafe-data models fetch {name}`"),
         )),
     }

@@ -59,13 +59,19 @@ static MINI_1: [Threshold; 2] = [
         scorer: Scorer::Clip,
         column: "clip",
         min: 0.894,
-        model: Model::Exactly { name: "the bundled clip_filter", digest: "CLIPDIGEST" },
+        model: Model::Exactly {
+            name: "the bundled clip_filter",
+            digest: "44a15fad16edd3d21fda6c2499312ef0287fa1c2cd75cbe11a9772bfe3c9e971",
+        },
     },
     Threshold {
         scorer: Scorer::Dino,
         column: "dino",
         min: 0.731,
-        model: Model::Exactly { name: "the bundled dino_filter", digest: "DINODIGEST" },
+        model: Model::Exactly {
+            name: "the bundled dino_filter",
+            digest: "55e480c17df4a14296a22b024ffc32cc032c1973ce3e93f76f9446fedc671e78",
+        },
     },
 ];
 

@@ -102,7 +102,8 @@ impl<'a> Tables<'a> {
         for (at, part) in self.of(VERDICTS).filter(|part| part.columns.contains(id)).enumerate() {
             let names = [format!("_accepted{at}"), format!("_reason{at}")];
             let [is_accepted, reason] = names.each_ref().map(|name| col(name.as_str()));
-            accepted = accepted.and(is_accepted.clone());
+            // A filter of another branch says nothing of a row, and keeps nothing back.
+            accepted = accepted.and(is_accepted.clone().fill_null(lit(true)));
             let named = when(is_accepted.not()).then(coalesce(&[reason, lit("rejected")])).otherwise(lit(NULL));
             reasons.push(named);
             let [is_accepted, reason] = names;
