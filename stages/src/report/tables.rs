@@ -91,7 +91,13 @@ impl<'a> Tables<'a> {
                 None => stacked = Some(rows),
             }
         }
-        Ok(stacked.unwrap_or_default())
+        Ok(stacked.unwrap_or_else(|| {
+            // Nothing of it is made yet.
+            let own = columns.iter().map(|(name, dtype)| Field::new((*name).into(), dtype.clone()));
+            let added = [(NODE, DataType::UInt32), (ROW_NUMBER, IDX_DTYPE)];
+            let added = added.map(|(name, dtype)| Field::new(name.into(), dtype));
+            DataFrame::empty_with_schema(&Schema::from_iter(own.chain(added)))
+        }))
     }
 
     /// What all filters of the rows with `id` decided: the id, `accepted` (null where one has not judged the row), and the

@@ -209,10 +209,11 @@ fn a_page_is_whole_bounded_and_always_the_same() {
     let ids: Vec<String> = (0..200).map(|row| format!("long{row:04}")).collect();
     let classes: Vec<String> = (0..200).map(|row| format!("class {row} {long}")).collect();
     let pairs = df!("pair_id" => &ids, "reference_id" => vec!["a0000000"; 200], "class" => &classes, "instruction" => vec![long.as_str(); 200]);
-    world.put("pairs", "instruct", pairs.unwrap());
+    // Nodes of their own: all shards of a node have the same columns.
+    world.put("pairs", "import", pairs.unwrap());
     let mut candidates = df!("candidate_id" => &ids, "pair_id" => &ids, "generator" => &classes).unwrap();
     candidates.with_column(images((0..200).map(|row| noise(40, row)).collect())).unwrap();
-    world.put("candidates", "tune", candidates);
+    world.put("candidates", "import", candidates);
     let facts = facts(&world);
     let html = Report::new(&facts).unwrap().to_html().unwrap();
     is_harmless(&html);

@@ -95,12 +95,10 @@ fn load(path: &Path, runtime: &Runtime) -> Result<Session, String> {
     let mut builder = Session::builder(&runtime.environment).map_err(|error| error.to_string())?;
     // tract has neither levels nor threads to be set.
     if runtime.kind == RuntimeKind::OnnxRuntime {
-        builder = builder
-            .with_optimization_level(GraphOptimizationLevel::All)
-            .and_then(|builder| builder.with_intra_threads(rayon::current_num_threads()))
-            // Threads that wait by spinning would take the cores that pictures are decoded on.
-            .and_then(|builder| builder.with_intra_op_spinning(false))
-            .map_err(|error| error.to_string())?;
+        builder = builder.with_optimization_level(GraphOptimizationLevel::All).map_err(|error| error.to_string())?;
+        builder = builder.with_intra_threads(rayon::current_num_threads()).map_err(|error| error.to_string())?;
+        // Threads that wait by spinning would take the cores that pictures are decoded on.
+        builder = builder.with_intra_op_spinning(false).map_err(|error| error.to_string())?;
     }
     builder.commit_from_file(path).map_err(|error| error.to_string())
 }

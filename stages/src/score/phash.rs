@@ -92,8 +92,10 @@ mod tests {
 
     #[test]
     fn a_paler_picture_is_near_and_another_is_far() {
-        let picture = RgbImage::from_fn(90, 70, |x, y| Rgb([(x * 2) as u8, (y * 3) as u8, (x * y / 40) as u8]));
-        let paler = RgbImage::from_fn(90, 70, |x, y| Rgb(picture.get_pixel(x, y).0.map(|value| value / 2 + 100)));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/pictures/animal/elephant.png");
+        let picture = crate::score::rows::decode(&std::fs::read(path).unwrap(), &Default::default()).unwrap();
+        let mut paler = picture.clone();
+        paler.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|value| value / 2 + 100));
         let near = distance(&phash(&picture).unwrap(), &phash(&paler).unwrap());
         let far = distance(&of("animal/elephant.png"), &of("building/church.png"));
         assert!(near <= 6 && far >= 16, "{near} and {far}");

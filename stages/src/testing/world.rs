@@ -128,7 +128,8 @@ impl World {
     pub(crate) fn put(&mut self, table: &str, node: &str, mut rows: DataFrame) {
         let bytes = frame::to_parquet(&mut rows, &[]).unwrap();
         let shard_index = self.files.iter().filter(|file| file.table == table && file.node == node).count() as u32;
-        let path = format!("{table}-{node}-{shard_index}.parquet");
+        // Names of nodes may be what no file can be called.
+        let path = format!("{table}-{}.parquet", self.files.len());
         std::fs::write(self.dir.path().join(&path), &bytes).unwrap();
         self.files.push(InputShard {
             shard_id: self.files.len() as i64 + 1,

@@ -118,7 +118,7 @@ fn quarantine_is_part_of_the_story_and_the_text_has_all_of_it() {
         "  verdicts, by filter, shard 0, row 3",
         "clip >= 0.3; dino >= 0.6",
         "in quarantine, by score: corrupt: the picture is damaged",
-        "licence     CC0-1.0",
+        "CC0-1.0",
         "wall per row",
     ] {
         assert!(text.contains(wanted), "{wanted:?} is missing in\n{text}");

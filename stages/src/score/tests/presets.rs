@@ -18,7 +18,9 @@ fn warned(family: &Path, stages: &str) -> Vec<String> {
         .with(FilterKind)
         .with(ImportKind)
         .with(ScoreKind::new(Arc::new(Store(family.to_owned()))));
-    let manifest = Manifest::parse(Path::new("cafe.toml"), &text, &registry).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("in")).unwrap();
+    let manifest = Manifest::parse(&folder.path().join("cafe.toml"), &text, &registry).unwrap();
     warnings(&plan::compile(&manifest, &registry, &[]).unwrap())
 }
 
