@@ -20,6 +20,7 @@ fn warned(family: &Path, stages: &str) -> Vec<String> {
         .with(ScoreKind::new(Arc::new(Store(family.to_owned()))));
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("in")).unwrap();
+    std::fs::write(folder.path().join("in/metadata.csv"), "reference_file_name,file_name\n").unwrap();
     let manifest = Manifest::parse(&folder.path().join("cafe.toml"), &text, &registry).unwrap();
     warnings(&plan::compile(&manifest, &registry, &[]).unwrap())
 }
