@@ -56,7 +56,7 @@ fn keys(requests: &[Request]) -> Vec<String> {
     requests.iter().map(|request| request.header("idempotency-key").unwrap().to_owned()).collect()
 }
 
-const RUN: [&str; 5] = ["run", "--workers", "2", "--progress", "lines"];
+const RUN: [&str; 5] = ["run", "--workers", "2", "--progress", "plain"];
 
 #[test]
 fn quadruplets_come_of_it_whatever_the_server_does() {

@@ -49,7 +49,7 @@ TOML
 cd "$project"
 run() {
     local code=0
-    "$program" run --progress lines || code=$?
+    "$program" run --progress plain || code=$?
     [ "$code" = 0 ] || [ "$code" = 4 ] || { echo "run ended with $code" >&2; exit "$code"; }
 }
 time run
