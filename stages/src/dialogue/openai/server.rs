@@ -97,7 +97,7 @@ impl Server {
     ) -> Result<Asked, Trouble> {
         let began = Instant::now();
         let mut pauses = pauses();
-        let (mut faults, mut n_faults, mut was_blamed) = (Vec::new(), 0, false);
+        let (mut faults, mut n_faults, mut blamed) = (Vec::new(), 0, None);
         loop {
             let dialect = self.dialect();
             let body = self.sampling.body(question, dialect);
@@ -150,11 +150,11 @@ impl Server {
                 return Err(self.gone(&text).into());
             }
             if is_over || n_faults >= FAULTS {
-                match self.blame(&text, Some(began)).await {
+                match self.blame(&text, Some(blamed.unwrap_or(began))).await {
                     Blame::Stage(error) => return Err(error.into()),
-                    // The server may have come back just now.
-                    Blame::Row if !was_blamed => {
-                        (was_blamed, n_faults) = (true, 0);
+                    // The server may have come back just now, or gone since it answered others.
+                    Blame::Row if blamed.is_none() => {
+                        (blamed, n_faults) = (Some(Instant::now()), 0);
                         pauses = self::pauses();
                     }
                     Blame::Row => {
