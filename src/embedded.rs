@@ -37,8 +37,8 @@ pub(crate) fn copy(name: &str, folder: &Path) -> Result<(), Failure> {
     };
     write(&folder.join("cafe.toml"), manifest.contents())?;
     let text = manifest.contents_utf8().unwrap_or_default();
-    // The bundled pictures are of two manifests; others are for pictures of the user's own.
-    if name == "quickstart" {
+    // Bundled pictures go with the manifests that name them; others are for pictures of the user's own.
+    if text.contains("path = \"pool\"") {
         for file in POOL.files() {
             write(&folder.join("pool").join(file.path()), file.contents())?;
         }

@@ -8,6 +8,7 @@ use cafe_pipeline::catalog::CatalogError;
 use cafe_pipeline::executor::RunError;
 use cafe_pipeline::manifest::ManifestErrors;
 use cafe_pipeline::stage::WorkError;
+use cafe_stages::train::TrainError;
 
 /// Why a command ended early.
 #[derive(Debug)]
@@ -91,6 +92,17 @@ impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
         // What goes wrong with models is in their files, or in what is asked of them.
         Self::usage(error.to_string(), "")
+    }
+}
+
+impl From<TrainError> for Failure {
+    fn from(error: TrainError) -> Self {
+        match error {
+            TrainError::Engine(error) => error.into(),
+            TrainError::Settings { message, help } => Self::Usage(message, help),
+            TrainError::Pairs(error) => Self::usage(error.to_string(), "mend or remove it, or name other pairs"),
+            error @ TrainError::Io { .. } => Self::usage(error.to_string(), "make room, or name another folder"),
+        }
     }
 }
 

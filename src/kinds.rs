@@ -14,6 +14,7 @@ use cafe_stages::publish::PublishKind;
 use cafe_stages::retrieve::RetrieveKind;
 use cafe_stages::score::ScoreKind;
 use cafe_stages::synthesize::SynthesizeKind;
+use cafe_stages::train::TrainKind;
 
 use crate::models::resolve::Installed;
 
@@ -31,5 +32,6 @@ pub(crate) fn registry() -> StageRegistry {
         .with(PublishKind)
         .with(RetrieveKind::new(models.clone()))
         .with(ScoreKind::new(models.clone()))
-        .with(SynthesizeKind::new(models))
+        .with(SynthesizeKind::new(models.clone()))
+        .with(TrainKind::new(models))
 }

@@ -155,8 +155,7 @@ pub(crate) enum Decay {
     Cosine,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Initialiser {
     /// Random: the base model's, times an orthogonal projection.
     Orthogonal,

@@ -14,6 +14,7 @@ mod join;
 pub mod measure;
 pub mod models;
 pub mod picture;
+mod place;
 pub mod publish;
 pub mod report;
 pub mod retrieve;
@@ -24,4 +25,5 @@ pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod trace;
+pub mod train;
 pub mod training_pairs;

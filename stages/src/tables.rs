@@ -27,6 +27,11 @@ pub const DIALOGUE_TRIES: &str = "dialogue_tries";
 /// Accepted units as they are published.
 pub const QUADRUPLETS: &str = "quadruplets";
 
+/// What was published.
+pub const RELEASES: &str = "releases";
+/// Models that were trained.
+pub const WEIGHTS: &str = "weights";
+
 /// The id column of a table whose rows can be scored and filtered.
 #[must_use]
 pub fn id_column(table: &str) -> Option<&'static str> {
@@ -228,6 +233,24 @@ pub fn dialogue_tries() -> TableDecl {
             ("completion_tokens", DataType::UInt64),
             // What went wrong on the way to this reply (busy server, broken connection), a line each; null where nothing did.
             ("faults", DataType::String),
+        ],
+    )
+}
+
+/// `weights`: models that were trained, a row each.
+#[must_use]
+pub fn weights() -> TableDecl {
+    table(
+        WEIGHTS,
+        [
+            // BLAKE3 of what decides the model's numbers, 64 hexadecimal digits.
+            ("weights_digest", DataType::String),
+            // What it is for: the name of its folder in a family.
+            ("role", DataType::String),
+            // Its folder, relative to the storage root.
+            ("path", DataType::String),
+            ("n_steps", DataType::UInt64),
+            ("n_pairs", DataType::UInt64),
         ],
     )
 }

@@ -94,12 +94,23 @@ impl TrainingPairs {
     /// # Errors
     /// When there is none, or a file lacks the column `reference_image`, or `target_image` where it is wanted.
     pub fn open(path: &Path, wanted: Wanted) -> Result<Self, TrainingPairsError> {
-        let files = parquet_files(path)?.into_iter().map(|path| PairFile::open(path, wanted));
-        let files: Vec<PairFile> = files.collect::<Result<_, _>>()?;
-        if files.iter().all(|file| file.n_rows == 0) {
+        let pairs = Self::of_files(parquet_files(path)?, wanted)?;
+        if pairs.n_rows() == 0 {
             return Err(TrainingPairsError::new(path, "holds no rows to train on"));
         }
-        Ok(Self { files })
+        Ok(pairs)
+    }
+
+    /// Opens these files, in this order. They may hold no rows at all.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn of_files(
+        files: impl IntoIterator<Item = PathBuf>,
+        wanted: Wanted,
+    ) -> Result<Self, TrainingPairsError> {
+        let files = files.into_iter().map(|path| PairFile::open(path, wanted));
+        Ok(Self { files: files.collect::<Result<_, _>>()? })
     }
 
     /// How many pairs there are.

@@ -15,6 +15,7 @@ mod profusion;
 mod quickstart;
 mod report;
 mod score;
+mod sid_round;
 mod support;
 mod surface;
 mod verify;

@@ -40,6 +40,33 @@ fn every_manifest_to_begin_with_compiles() {
 }
 
 #[test]
+fn the_papers_trial_is_estimated_at_what_it_took() {
+    let manifest = include_str!("../../manifests/faces-ffhq.toml").replace("model_family = \"paper\"", "");
+    let project = Project::new(&manifest);
+    project.cafe(&["init", "templates", "--from", "faces-ffhq"]).ends(0);
+    std::fs::rename(project.path("templates/templates"), project.path("words")).unwrap();
+    let manifest = manifest.replace("templates/paper.toml", "words/paper.toml");
+    project.write("cafe.toml", manifest.replace("templates/held-out.toml", "words/held-out.toml").as_bytes());
+    // A hundredth of the photographs, and never opened: a plan reads names only.
+    std::fs::create_dir(project.path("ffhq")).unwrap();
+    for number in 0..700 {
+        project.write(&format!("ffhq/{number:05}.png"), b"");
+    }
+    let plan: serde_json::Value = serde_json::from_str(&project.cafe(&["plan", "--json"]).ends(0).stdout).unwrap();
+    let estimate = |stage: &str| {
+        let nodes = plan["nodes"].as_array().unwrap().iter();
+        nodes.map(|node| &node["estimate"]).find(|estimate| estimate["node"] == stage).unwrap().clone()
+    };
+    let hours = estimate("synthesize")["device_ms"].as_f64().unwrap() / 3_600_000.0;
+    assert!((95.0..=105.0).contains(&hours), "{hours} of the paper's 10,000 hours / 100");
+    assert_eq!(estimate("score.clip")["n_rows"], 29_400);
+    let n_said = estimate("dialogue")["n_out"].as_f64().unwrap();
+    assert!((1_950.0..=2_150.0).contains(&n_said), "{n_said} of the paper's 207,000 / 100");
+    let text = project.cafe(&["plan"]).ends(0).stdout;
+    assert!(text.contains("98 h") || text.contains("4 d"), "{text}");
+}
+
+#[test]
 fn a_bad_manifest_starts_nothing_and_names_every_mistake() {
     let project = Project::new(
         "version = 1\nsed = 3\n[[stage]]\nkind = \"colect\"\nname = \"a\"\n[[stage]]\nkind = \"filter\"\nname = \"b\"\nneeds = [\"c\"]\n",

@@ -1,5 +1,6 @@
 //! A model family: a folder of folders in Hugging Face layout, named by what they are for.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{EngineError, Result};
@@ -9,6 +10,7 @@ use crate::unet::UNetConfig;
 #[derive(Clone, Debug)]
 pub struct Family {
     folder: PathBuf,
+    elsewhere: BTreeMap<&'static str, PathBuf>,
 }
 
 /// What a model of a family is for.
@@ -56,13 +58,20 @@ impl Family {
                 "is not a folder: a model family is a folder with one folder for each role",
             ));
         }
-        Ok(Self { folder: folder.into() })
+        Ok(Self { folder: folder.into(), elsewhere: BTreeMap::new() })
+    }
+
+    /// The same family with another model for `role`: one that was trained since.
+    #[must_use]
+    pub fn with(mut self, role: Role, folder: PathBuf) -> Self {
+        self.elsewhere.insert(role.folder(), folder);
+        self
     }
 
     /// Where the model for `role` is.
     #[must_use]
     pub fn folder(&self, role: Role) -> PathBuf {
-        self.folder.join(role.folder())
+        self.elsewhere.get(role.folder()).cloned().unwrap_or_else(|| self.folder.join(role.folder()))
     }
 
     /// Checks that the UNet in `cafe_unet` takes what E and F of this family make.

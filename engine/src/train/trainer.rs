@@ -74,6 +74,12 @@ impl Trainer {
         self.n_done
     }
 
+    /// Steps in all.
+    #[must_use]
+    pub fn n_steps(&self) -> u64 {
+        self.settings.n_steps
+    }
+
     /// Whether all steps are done.
     #[must_use]
     pub fn is_done(&self) -> bool {

@@ -39,8 +39,8 @@ pub(super) async fn sweep(shared: &Shared, own: WorkerId, report: &RunReport) ->
 fn is_orphan(path: &str, known: &HashSet<String>, journals_are_done: bool) -> bool {
     let folder = path.split('/').next().unwrap_or_default();
     match folder {
-        // A release is taken back by people only.
-        "releases" => path.ends_with(".tmp"),
+        // Releases and trained weights are taken back by people only.
+        "releases" | "weights" => path.ends_with(".tmp"),
         "journal" => journals_are_done,
         "scratch" => true,
         "shards" | "listings" => !known.contains(path),

@@ -154,6 +154,31 @@ pub struct StageSettings {
     /// What a worker may use for it.
     #[serde(default)]
     pub resources: Resources,
+    /// What `plan` takes a row for until the stage was measured.
+    #[serde(default)]
+    pub assume: Assumption,
+}
+
+/// What a row that a stage reads is assumed to make and to cost, until that was measured. It changes what `plan` says, and nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Assumption {
+    /// Rows that it makes. Default: what the stage's keys say, else one.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub rows_out: Option<f64>,
+    /// Wall time of one worker, in seconds.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub wall_secs: Option<f64>,
+    /// The same on an accelerator.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub device_secs: Option<f64>,
+    /// Bytes that it writes.
+    #[serde(default)]
+    #[schemars(range(min = 0.0))]
+    pub bytes: Option<f64>,
 }
 
 /// What a worker process may use for a stage.
@@ -210,6 +235,7 @@ impl Default for StageSettings {
             max_tries: default_max_tries(),
             hang_secs: None,
             resources: Resources::default(),
+            assume: Assumption::default(),
         }
     }
 }

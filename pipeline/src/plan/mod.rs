@@ -9,6 +9,7 @@ mod estimate;
 mod expand;
 mod explain;
 mod listing;
+mod reads;
 mod show;
 
 use std::collections::BTreeMap;

@@ -102,6 +102,12 @@ pub trait StageKind: Send + Sync {
     /// The JSON schema of the kind's own keys. Must be an object schema without other keys (`deny_unknown_fields`).
     fn config_schema(&self) -> schemars::Schema;
 
+    /// Whether what is upstream of such a stage is hidden from those after it: what it makes is of all rows together, and the rows
+    /// that are made with it are others.
+    fn ends_lineage(&self) -> bool {
+        false
+    }
+
     /// Checks what a schema cannot say, and compiles the stage into nodes. The last node bears the stage's name.
     ///
     /// # Errors

@@ -63,6 +63,11 @@ pub trait RowWork: Send + Sync {
         FanOut::One
     }
 
+    /// How many rows of the first table a row is expected to make, for estimates before that was measured.
+    fn expected_fan_out(&self) -> f64 {
+        1.0
+    }
+
     /// Adds to a batch what its rows need from other tables. What it returns is what decides the rows' results: it is
     /// what [`Self::process`] gets, and its values are the keys under which a journal keeps them.
     ///
@@ -148,6 +153,11 @@ pub trait WholeWork: Send + Sync {
     /// # Errors
     /// See [`WorkError`].
     fn run(&self, context: &WorkContext) -> Result<WholeOutcome, WorkError>;
+
+    /// How many rows of the first table it is expected to make of `n_in`, for estimates.
+    fn expected_rows(&self, n_in: u64) -> u64 {
+        n_in
+    }
 
     /// What it runs on, as [`RowWork::backend`].
     fn backend(&self) -> String {

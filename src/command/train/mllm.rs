@@ -13,11 +13,11 @@ use cafe_engine::train::{EncodedRows, EncodedTable};
 use cafe_engine::weights::Weights;
 use cafe_engine::{Device, EngineError, Tensor};
 use cafe_pipeline::stage::Cancel;
+use cafe_stages::train::{Encoding, Pictures, Watch, encode, train};
 use cafe_stages::training_pairs::{TrainingPairs, Wanted};
 use image::RgbImage;
 use serde_json::json;
 
-use super::encode::{Encoding, Pictures, encode};
 use super::record::keep_settings;
 use super::{INTERRUPTED, run_loop};
 use crate::cli::{DistanceForm, TokenPlace, TrainMllmArgs};
@@ -28,11 +28,13 @@ pub(super) fn run(args: &TrainMllmArgs, cancel: &Cancel) -> Result<u8, Failure> 
     let common = &args.train;
     let pairs = run_loop::open(common, Wanted::Pairs)?;
     let family = resolve::family(common.family.family.as_deref())?;
+    let shown = run_loop::shown();
+    let watch = Watch { cancel, told: &shown };
     let said = Said::read(&pairs, &common.pairs)?;
     let folders = [family.folder(Role::ClipCondition), family.folder(Role::DinoCondition)];
     let encoding = Encoding { pairs: &pairs, rows: &said.rows, size_px: None };
     let encoders = || Ok(Encoders(ImageEncoders::load(&family, &Device::Cpu)?));
-    let made = encode(&encoding, &folders, &common.output.join("encoded"), cancel, encoders)?;
+    let made = encode(&encoding, &folders, &common.output.join("encoded"), watch, encoders)?;
     let Some(encoded) = made else { return Ok(INTERRUPTED) };
 
     let folder = family.folder(Role::Mllm);
@@ -47,7 +49,7 @@ pub(super) fn run(args: &TrainMllmArgs, cancel: &Cancel) -> Result<u8, Failure> 
     let n_image_tokens = n_image_tokens(&encoded, config.image_pool)?;
     let conversations = |assistant: &Assistant| said.dialogues(assistant, n_image_tokens);
     let mut trainer = AssistantTrainer::new(base, (config, &weights), conversations, settings)?;
-    if !run_loop::train(&mut trainer, &encoded, common, cancel)? {
+    if !train(&mut trainer, &encoded, (&common.output, common.save_every), watch)? {
         return Ok(INTERRUPTED);
     }
     let made = common.output.join(Role::Mllm.folder());
@@ -111,8 +113,8 @@ impl Said {
 struct Encoders(ImageEncoders);
 
 impl Pictures for Encoders {
-    fn encode(&self, references: &[RgbImage], targets: &[RgbImage]) -> Result<EncodedRows, Failure> {
-        Ok(DialogueBatch::encode(&self.0, (references, targets))?)
+    fn encode(&self, references: &[RgbImage], targets: &[RgbImage]) -> Result<EncodedRows, EngineError> {
+        DialogueBatch::encode(&self.0, (references, targets))
     }
 }
 

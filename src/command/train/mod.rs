@@ -1,8 +1,6 @@
 //! `train`: models of a family, from pairs.
 
 mod diffusion;
-mod encode;
-mod initial;
 mod mllm;
 mod promptnet;
 mod record;

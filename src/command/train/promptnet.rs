@@ -12,11 +12,11 @@ use cafe_engine::unet::UNetConfig;
 use cafe_engine::weights::Weights;
 use cafe_engine::{Device, EngineError};
 use cafe_pipeline::stage::Cancel;
+use cafe_stages::train::{Encoding, Pictures, Watch, encode, train};
 use cafe_stages::training_pairs::Wanted;
 use image::RgbImage;
 use serde_json::json;
 
-use super::encode::{Encoding, Pictures, encode};
 use super::record::keep_settings;
 use super::{INTERRUPTED, run_loop};
 use crate::cli::TrainPromptNetArgs;
@@ -28,6 +28,8 @@ pub(super) fn run(args: &TrainPromptNetArgs, cancel: &Cancel) -> Result<u8, Fail
     let common = &args.train;
     let pairs = run_loop::open(common, Wanted::References)?;
     let family = resolve::family(common.family.family.as_deref())?;
+    let shown = run_loop::shown();
+    let watch = Watch { cancel, told: &shown };
     let folders = folders(&family);
     let (config, weights) = start(args, &folders)?;
     let settings = run_loop::settings(common);
@@ -41,11 +43,11 @@ pub(super) fn run(args: &TrainPromptNetArgs, cancel: &Cancel) -> Result<u8, Fail
     let encoding = Encoding { pairs: &pairs, rows: &rows, size_px: Some((side_px, side_px)) };
     let models = [folders.base.join("vae"), folders.image_encoder.clone()];
     let load = || Ok(Encoder(SubjectEncoder::load(&folders, &config, &Device::Cpu)?));
-    let Some(encoded) = encode(&encoding, &models, &common.output.join("encoded"), cancel, load)? else {
+    let Some(encoded) = encode(&encoding, &models, &common.output.join("encoded"), watch, load)? else {
         return Ok(INTERRUPTED);
     };
     let mut trainer = PromptNetTrainer::new(&folders, (config, &weights), &settings, &Device::Cpu)?;
-    if !run_loop::train(&mut trainer, &encoded, common, cancel)? {
+    if !train(&mut trainer, &encoded, (&common.output, common.save_every), watch)? {
         return Ok(INTERRUPTED);
     }
     let made = common.output.join(Role::PromptNet.folder());
@@ -58,8 +60,8 @@ pub(super) fn run(args: &TrainPromptNetArgs, cancel: &Cancel) -> Result<u8, Fail
 struct Encoder(SubjectEncoder);
 
 impl Pictures for Encoder {
-    fn encode(&self, references: &[RgbImage], _: &[RgbImage]) -> Result<EncodedRows, Failure> {
-        Ok(self.0.encode(references)?)
+    fn encode(&self, references: &[RgbImage], _: &[RgbImage]) -> Result<EncodedRows, EngineError> {
+        self.0.encode(references)
     }
 }
 

@@ -1,16 +1,15 @@
-//! What every training does, whatever is trained: step after step, saved now and then, stopped by a signal.
+//! What the commands that train have in common: the pairs, the settings, and what is said of them.
 
 use std::path::Path;
 
 use cafe_engine::EngineError;
-use cafe_engine::train::{Decay, EncodedTable, LearningRate, TrainSettings, Training};
+use cafe_engine::train::{Decay, LearningRate, TrainSettings};
 use cafe_engine::weights::{Metadata, Weights};
-use cafe_pipeline::stage::Cancel;
 use cafe_stages::training_pairs::{TrainingPairs, Wanted};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::record::{LossCurve, output};
+use super::record::output;
 use crate::cli::{self, TrainArgs};
 use crate::failure::Failure;
 use crate::progress::steps;
@@ -64,31 +63,13 @@ pub(super) fn record(
     Ok(record)
 }
 
-/// Trains on `table` until all steps are done: true. False when a stop was asked for; what is needed to go on is saved.
-pub(super) fn train(
-    training: &mut impl Training,
-    table: &EncodedTable,
-    args: &TrainArgs,
-    cancel: &Cancel,
-) -> Result<bool, Failure> {
-    let resume = args.output.join("resume");
-    training.trainer_mut().restore(&resume)?;
-    let mut curve = LossCurve::open(&args.output, training.trainer().n_done())?;
-    let shown = steps("train");
-    while !training.trainer().is_done() {
-        if cancel.is_cancelled() {
-            training.trainer().save(&resume)?;
-            return Ok(false);
-        }
-        let report = training.step(table)?;
-        curve.add(&report)?;
-        shown.at(usize::try_from(report.step).unwrap_or(usize::MAX), args.steps as usize);
-        shown.say(format!("train, loss {:.4}", report.loss));
-        if report.step % u64::from(args.save_every) == 0 || training.trainer().is_done() {
-            training.trainer().save(&resume)?;
-        }
+/// A bar for what is done now; nothing where stderr is no terminal.
+pub(super) fn shown() -> impl Fn(&str, usize, usize) {
+    let bar = steps("train");
+    move |what, n_done, n_steps| {
+        bar.say(what.to_owned());
+        bar.at(n_done, n_steps);
     }
-    Ok(true)
 }
 
 /// What the weights say of who made them.

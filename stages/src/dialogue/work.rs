@@ -59,6 +59,10 @@ impl RowWork for DialogueWork {
         FanOut::Many
     }
 
+    fn expected_fan_out(&self) -> f64 {
+        f64::from(self.rules.per_candidate)
+    }
+
     /// Our own deadlines come first; this one is for the case that they fail.
     fn row_deadline(&self) -> Duration {
         const LONGEST: Duration = Duration::from_secs(24 * 3600);

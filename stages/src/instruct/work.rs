@@ -44,6 +44,10 @@ impl RowWork for InstructWork {
         FanOut::Many
     }
 
+    fn expected_fan_out(&self) -> f64 {
+        self.per_reference as f64
+    }
+
     fn prepare(&self, context: &WorkContext, rows: DataFrame) -> Result<DataFrame, WorkError> {
         match self.pairing {
             Pairing::Random => Ok(rows),

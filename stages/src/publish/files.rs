@@ -13,7 +13,7 @@ use super::config::Subject;
 use super::cut::Cut;
 use super::features::{METADATA_KEY, metadata, release_columns, to_release};
 use super::gather::{WINDOW_ROWS, owned, slice};
-use super::place::Placer;
+use crate::place::Placer;
 use crate::tables;
 
 /// A file of a release, as `release.json` lists it.

@@ -42,7 +42,6 @@ mod gather;
 mod licence;
 mod list;
 mod pack;
-mod place;
 mod release;
 mod said;
 mod scores;
@@ -56,6 +55,7 @@ mod tests;
 
 use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, StageKind};
 pub use config::{CardConfig, Dialogues, LicencesConfig, PublishConfig, ScoresConfig, Subject};
+pub(crate) use release::RELEASE_JSON;
 pub(crate) use verdicts::Verdicts;
 
 /// The stage kind.

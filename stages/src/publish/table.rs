@@ -98,7 +98,7 @@ pub(super) fn releases() -> TableDecl {
         ("inputs", DataType::String),
     ];
     let columns = columns.into_iter().map(|(name, dtype)| Field::new(name.into(), dtype));
-    TableDecl { name: "releases".to_owned(), columns: Arc::new(Schema::from_iter(columns)) }
+    TableDecl { name: tables::RELEASES.to_owned(), columns: Arc::new(Schema::from_iter(columns)) }
 }
 
 /// The columns of `table` that publishing `of` reads.

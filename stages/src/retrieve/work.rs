@@ -39,6 +39,14 @@ impl From {
         }
     }
 
+    /// Pictures that are kept of a pair.
+    fn n_kept(&self) -> usize {
+        match self {
+            Self::Generated(generated) => generated.keep,
+            Self::Nearest(nearest) => nearest.keep,
+        }
+    }
+
     /// Pictures that are made or looked at for a pair.
     fn n_tries(&self) -> u64 {
         match self {
@@ -72,6 +80,10 @@ impl RowWork for RetrieveWork {
 
     fn fan_out(&self) -> FanOut {
         FanOut::Many
+    }
+
+    fn expected_fan_out(&self) -> f64 {
+        self.from.n_kept() as f64
     }
 
     fn process(&self, context: &WorkContext, rows: &DataFrame) -> Result<BatchOutcome, WorkError> {

@@ -1,6 +1,6 @@
 //! Images that were made, as rows of `candidates` and `candidate_references`.
 
-use cafe_pipeline::digest::Seed;
+use cafe_pipeline::digest::{Hasher, Seed};
 use cafe_pipeline::stage::ROW;
 use image::RgbImage;
 use polars::prelude::*;
@@ -62,8 +62,21 @@ impl Candidate {
 }
 
 impl Made {
-    /// The rows of `candidates`, and those of `candidate_references`.
-    pub(super) fn tables(&self, made: &[Candidate], seed: Seed) -> PolarsResult<(DataFrame, DataFrame)> {
+    /// The rows of `candidates`, and those of `candidate_references`. `trained` is the digest of weights that took the place of the
+    /// family's.
+    pub(super) fn tables(
+        &self,
+        made: &[Candidate],
+        trained: Option<&str>,
+        seed: Seed,
+    ) -> PolarsResult<(DataFrame, DataFrame)> {
+        let weights_digest = match trained {
+            None => self.weights_digest.clone(),
+            Some(trained) => {
+                let hasher = Hasher::new("trained-weights/v1").text("family", &self.weights_digest);
+                hasher.text("trained", trained).digest().to_hex()
+            }
+        };
         let n = made.len();
         let text = |name: &str, value: fn(&Candidate) -> Option<&str>| {
             Column::new(name.into(), made.iter().map(value).collect::<Vec<Option<&str>>>())
@@ -76,7 +89,7 @@ impl Made {
                 text("pair_id", |one| Some(&one.pair_id)),
                 text("w_id", |one| one.w_id.as_deref()),
                 same("generator", self.generator),
-                same("weights_digest", &self.weights_digest),
+                same("weights_digest", &weights_digest),
                 same("settings_digest", &self.settings_digest),
                 Column::new("round".into(), vec![self.round; n]),
                 Column::new("alpha".into(), made.iter().map(|one| one.alpha).collect::<Vec<Option<f64>>>()),

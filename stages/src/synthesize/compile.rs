@@ -11,7 +11,7 @@ use cafe_pipeline::stage::{Bounds, CompileContext, ConfigIssue, NodeDecl, Read, 
 use serde_json::json;
 
 use super::candidates::Made;
-use super::config::{GeneratorConfig, SynthesizeConfig};
+use super::config::{GeneratorConfig, SynthesizeConfig, WeightsConfig};
 use super::profusion::ProFusion;
 use super::sid::Sid;
 use super::work::{Generator, SynthesizeWork};
@@ -75,7 +75,13 @@ fn name(config: &SynthesizeConfig) -> &'static str {
 /// The models that decide what is made.
 fn roles(config: &SynthesizeConfig) -> &'static [Role] {
     match config.generator {
-        GeneratorConfig::Sid { .. } => &[Role::ClipCondition, Role::DinoCondition, Role::CafeUNet, Role::TextToImage],
+        GeneratorConfig::Sid { weights: WeightsConfig::Family, .. } => {
+            &[Role::ClipCondition, Role::DinoCondition, Role::CafeUNet, Role::TextToImage]
+        }
+        // The UNet's are known when it was trained; by what, the stage upstream says.
+        GeneratorConfig::Sid { weights: WeightsConfig::Trained, .. } => {
+            &[Role::ClipCondition, Role::DinoCondition, Role::TextToImage]
+        }
         GeneratorConfig::Profusion { .. } => &[Role::PromptNet, Role::TextToImage],
     }
 }
@@ -128,12 +134,16 @@ fn generator(config: &SynthesizeConfig, family: PathBuf) -> (Generator, Vec<Read
     let references = Read::aligned(tables::REFERENCES).with_columns(["reference_id", "image"]);
     let references_join = Join::new(tables::REFERENCES, "reference_id", ["image"]);
     match &config.generator {
-        GeneratorConfig::Sid { alphas, guidance, sampling } => {
+        GeneratorConfig::Sid { alphas, weights, guidance, sampling } => {
             let donors = Read::aligned(tables::DONORS).with_columns(["w_id", "pair_id", "image"]);
             let pairs = Read::aligned(tables::PAIRS).with_columns(["pair_id", "reference_id"]);
             let joins = vec![Join::new(tables::PAIRS, "pair_id", ["reference_id"]), references_join];
             let sid = Sid::new(family, alphas.clone(), guidance.guidance(), sampling.settings());
-            (Generator::Sid(Box::new(sid)), vec![donors, pairs, references], joins)
+            let mut reads = vec![donors, pairs, references];
+            if *weights == WeightsConfig::Trained {
+                reads.push(Read::all(tables::WEIGHTS).with_columns(["weights_digest", "role", "path"]));
+            }
+            (Generator::Sid(Box::new(sid)), reads, joins)
         }
         GeneratorConfig::Profusion { iterations, augmentations, batch_size, learning_rate, fusion } => {
             let pairs = Read::aligned(tables::PAIRS).with_columns(["pair_id", "reference_id", "class", "caption"]);

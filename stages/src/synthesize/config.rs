@@ -37,6 +37,9 @@ pub enum GeneratorConfig {
     Sid {
         /// Shares α of F(w): 0 is all x, 1 all w. Several are swept, from the same noise.
         alphas: Vec<f64>,
+        /// Whose weights the UNet has.
+        #[serde(default, skip_serializing_if = "WeightsConfig::are_the_familys")]
+        weights: WeightsConfig,
         /// How the two conditions are guided.
         #[serde(default)]
         guidance: GuidanceConfig,
@@ -66,6 +69,24 @@ pub enum GeneratorConfig {
         #[serde(default)]
         fusion: FusionConfig,
     },
+}
+
+/// Whose weights CAFE's UNet has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WeightsConfig {
+    /// The family's `cafe_unet`.
+    #[default]
+    Family,
+    /// Those of the nearest `train` stage upstream: a further round of self-distillation.
+    Trained,
+}
+
+impl WeightsConfig {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants a reference")]
+    fn are_the_familys(&self) -> bool {
+        *self == Self::Family
+    }
 }
 
 /// How ProFusion samples. The defaults are those of its own example.

@@ -6,6 +6,7 @@ mod compile;
 mod config;
 mod profusion;
 mod sid;
+mod trained;
 mod work;
 
 #[cfg(test)]

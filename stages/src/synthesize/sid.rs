@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use cafe_engine::cafe::{CafeEngine, Family, SamplerSettings, mix};
+use cafe_engine::cafe::{CafeEngine, Family, Role, SamplerSettings, mix};
 use cafe_engine::noise::Guidance;
 use cafe_engine::unet::CafeConditioning;
 use cafe_engine::{Device, EngineError, Tensor, op};
@@ -12,6 +12,7 @@ use cafe_pipeline::stage::WorkError;
 use image::RgbImage;
 
 use super::candidates::Sample;
+use super::trained::Trained;
 use crate::models::{Loaded, work_error};
 
 /// CAFE's own model.
@@ -20,7 +21,8 @@ pub(super) struct Sid {
     alphas: Vec<f64>,
     guidance: Guidance,
     sampling: SamplerSettings,
-    engine: Loaded<CafeEngine>,
+    /// With the digest of the weights that it has instead of the family's.
+    engine: Loaded<(Option<String>, CafeEngine)>,
     /// What was seen of the last reference: a reference's pairs stand together.
     seen: Mutex<Option<(String, Seen)>>,
 }
@@ -37,16 +39,21 @@ impl Sid {
         Self { family, alphas, guidance, sampling, engine: Loaded::default(), seen: Mutex::default() }
     }
 
+    /// How many α are swept.
+    pub(super) fn n_alphas(&self) -> usize {
+        self.alphas.len()
+    }
+
     /// An image for each α and sample, in this order. `seed` is the row's own. All of a row are one batch, whatever other rows
     /// there are; a sample's noise is the same for each α, so that in a sweep nothing else changes.
     pub(super) fn make(
         &self,
-        seed: Seed,
-        samples: u32,
+        (seed, samples): (Seed, u32),
+        trained: Option<&Trained>,
         (reference_id, reference): (&str, &RgbImage),
         donor: &RgbImage,
     ) -> Result<Vec<Sample>, WorkError> {
-        let engine = self.engine.get(|| CafeEngine::load(&Family::open(&self.family)?, &Device::Cpu))?;
+        let engine = self.engine(trained)?;
         let places: Vec<(f64, u32)> =
             self.alphas.iter().flat_map(|alpha| (0..samples).map(|index| (*alpha, index))).collect();
         let seeds: Vec<u64> = places.iter().map(|(_, index)| seed.child(&index.to_string()).0).collect();
@@ -64,6 +71,22 @@ impl Sid {
         let images = images.map_err(work_error)?;
         let sample = |(((alpha, index), seed), image)| Sample { alpha: Some(alpha), index, seed, image };
         Ok(places.into_iter().zip(seeds).zip(images).map(sample).collect())
+    }
+
+    fn engine(&self, trained: Option<&Trained>) -> Result<&CafeEngine, WorkError> {
+        let wanted = trained.map(|trained| trained.digest.clone());
+        let (loaded, engine) = self.engine.get(|| {
+            let mut family = Family::open(&self.family)?;
+            if let Some(trained) = trained {
+                family = family.with(Role::CafeUNet, trained.folder.clone());
+            }
+            Ok((wanted.clone(), CafeEngine::load(&family, &Device::Cpu)?))
+        })?;
+        if *loaded == wanted {
+            Ok(engine)
+        } else {
+            Err(WorkError::Unavailable("the weights were trained again while they were in use".to_owned()))
+        }
     }
 
     fn seen(&self, engine: &CafeEngine, id: &str, reference: &RgbImage) -> Result<Seen, EngineError> {

@@ -10,6 +10,7 @@ use polars::prelude::*;
 use super::candidates::{Candidate, Made, Origin, Sample};
 use super::profusion::{Asked, ProFusion};
 use super::sid::Sid;
+use super::trained::{Trained, trained};
 use crate::join::Join;
 use crate::picture::{self, Fault};
 use crate::tables;
@@ -32,6 +33,16 @@ pub(super) enum Generator {
     Sid(Box<Sid>),
     /// Of pairs.
     ProFusion(Box<ProFusion>),
+}
+
+impl Generator {
+    /// Images of a row and a sample.
+    fn n_images(&self) -> f64 {
+        match self {
+            Self::Sid(sid) => sid.n_alphas() as f64,
+            Self::ProFusion(_) => 1.0,
+        }
+    }
 }
 
 impl RowWork for SynthesizeWork {
@@ -67,7 +78,14 @@ impl RowWork for SynthesizeWork {
         FanOut::Many
     }
 
-    fn prepare(&self, context: &WorkContext, rows: DataFrame) -> Result<DataFrame, WorkError> {
+    fn expected_fan_out(&self) -> f64 {
+        f64::from(self.samples) * self.generator.n_images()
+    }
+
+    fn prepare(&self, context: &WorkContext, mut rows: DataFrame) -> Result<DataFrame, WorkError> {
+        if let Some(Trained { digest, .. }) = trained(context)? {
+            rows.with_column(Column::new("weights".into(), vec![digest; rows.height()]))?;
+        }
         self.joins.iter().try_fold(rows, |rows, join| {
             let mut rows = join.add(context, rows)?;
             // The next join is by what this one has added.
@@ -80,12 +98,13 @@ impl RowWork for SynthesizeWork {
 
     fn process(&self, context: &WorkContext, rows: &DataFrame) -> Result<BatchOutcome, WorkError> {
         let rows = Rows { frame: rows, n: rows.height() };
+        let trained = trained(context)?;
         let mut outcome = BatchOutcome::default();
         let mut made = Vec::new();
         let began = Instant::now();
         for row in 0..rows.n {
             context.cancel.check()?;
-            match self.row(context, &rows, row) {
+            match self.row(context, &rows, row, trained.as_ref()) {
                 Ok(candidates) => made.extend(candidates),
                 // The engine says itself which row it was.
                 Err(WorkError::Poison { class, message }) => {
@@ -100,7 +119,8 @@ impl RowWork for SynthesizeWork {
             n_tries: made.len() as u64,
             ..Cost::default()
         };
-        let (candidates, references) = self.made.tables(&made, context.seed)?;
+        let (candidates, references) =
+            self.made.tables(&made, trained.as_ref().map(|trained| trained.digest.as_str()), context.seed)?;
         outcome.tables = BTreeMap::from([
             (tables::CANDIDATES.to_owned(), candidates),
             (tables::CANDIDATE_REFERENCES.to_owned(), references),
@@ -111,7 +131,13 @@ impl RowWork for SynthesizeWork {
 
 impl SynthesizeWork {
     /// The candidates of one row.
-    fn row(&self, context: &WorkContext, rows: &Rows<'_>, row: usize) -> Result<Vec<Candidate>, WorkError> {
+    fn row(
+        &self,
+        context: &WorkContext,
+        rows: &Rows<'_>,
+        row: usize,
+        trained: Option<&Trained>,
+    ) -> Result<Vec<Candidate>, WorkError> {
         let (pair_id, reference_id) = (rows.text("pair_id", row)?, rows.text("reference_id", row)?);
         let reference = rows.image("references.image", row, "the reference")?;
         let seed = context.seed.child("synthesize");
@@ -119,7 +145,8 @@ impl SynthesizeWork {
             Generator::Sid(sid) => {
                 let w_id = rows.text("w_id", row)?;
                 let donor = rows.image("image", row, "w")?;
-                let samples = sid.make(seed.child(w_id), self.samples, (reference_id, &reference), &donor)?;
+                let samples =
+                    sid.make((seed.child(w_id), self.samples), trained, (reference_id, &reference), &donor)?;
                 (Some(w_id), samples)
             }
             Generator::ProFusion(profusion) => {

@@ -7,39 +7,46 @@ use cafe_engine::picture::on_white;
 use cafe_engine::train::{EncodedRows, EncodedTable};
 use cafe_engine::weights::Weights;
 use cafe_pipeline::digest::Hasher;
-use cafe_pipeline::stage::Cancel;
-use cafe_stages::training_pairs::TrainingPairs;
 use image::RgbImage;
 
-use crate::failure::Failure;
-use crate::progress::steps;
+use super::error::TrainError;
+use super::run_loop::Watch;
+use crate::training_pairs::TrainingPairs;
 
 /// Pictures that are in the models at once: a shard of 64 would need gigabytes at 512 px.
 const BATCH_ROWS: usize = 4;
 
 /// What is encoded.
-pub(super) struct Encoding<'a> {
-    pub(super) pairs: &'a TrainingPairs,
+pub struct Encoding<'a> {
+    /// The pairs.
+    pub pairs: &'a TrainingPairs,
     /// Which of the pairs, in order.
-    pub(super) rows: &'a [usize],
+    pub rows: &'a [usize],
     /// Height and width of what the VAE sees, where one is among the models.
-    pub(super) size_px: Option<(u32, u32)>,
+    pub size_px: Option<(u32, u32)>,
 }
 
 /// Models that see references and targets.
-pub(super) trait Pictures {
-    fn encode(&self, references: &[RgbImage], targets: &[RgbImage]) -> Result<EncodedRows, Failure>;
+pub trait Pictures {
+    /// What they make of pictures of the same number; `targets` is empty where none are wanted.
+    ///
+    /// # Errors
+    /// Of the tensors.
+    fn encode(&self, references: &[RgbImage], targets: &[RgbImage]) -> Result<EncodedRows, EngineError>;
 }
 
 /// Encodes what is not in `folder` yet by the models in `models`, which are loaded if there is anything to do; `None` when a stop
 /// was asked for.
-pub(super) fn encode<P: Pictures>(
+///
+/// # Errors
+/// When a picture or a model cannot be read, or nothing can be written.
+pub fn encode<P: Pictures>(
     encoding: &Encoding<'_>,
     models: &[PathBuf],
     folder: &Path,
-    cancel: &Cancel,
-    load: impl FnOnce() -> Result<P, Failure>,
-) -> Result<Option<EncodedTable>, Failure> {
+    watch: Watch<'_>,
+    load: impl FnOnce() -> Result<P, EngineError>,
+) -> Result<Option<EncodedTable>, TrainError> {
     let fingerprint = fingerprint(encoding, models)?;
     let mut encoded = EncodedTable::open(folder, encoding.rows.len(), &fingerprint)?;
     let missing = encoded.missing();
@@ -48,27 +55,26 @@ pub(super) fn encode<P: Pictures>(
     }
     let models = load()?;
     let n_rows: usize = missing.iter().map(|(_, n_rows)| n_rows).sum();
-    let shown = steps("encode pairs");
     let mut n_done = 0;
     for (offset, n_rows_here) in missing {
         let mut parts = Vec::new();
         let rows = encoding.rows.get(offset..offset + n_rows_here).unwrap_or_default();
         for rows in rows.chunks(BATCH_ROWS) {
-            if cancel.is_cancelled() {
+            if watch.cancel.is_cancelled() {
                 return Ok(None);
             }
             let (mut references, mut targets) = (Vec::new(), Vec::new());
             // Neighbours are read together.
             for run in rows.chunk_by(|row, next| row + 1 == *next) {
                 let read = encoding.pairs.read(run.first().copied().unwrap_or_default(), run.len());
-                for pair in read.map_err(|error| Failure::usage(error.to_string(), "mend or remove the row"))? {
+                for pair in read? {
                     references.push(on_white(&pair.reference));
                     targets.extend(pair.target.as_ref().map(on_white));
                 }
             }
             parts.push(models.encode(&references, &targets)?);
             n_done += rows.len();
-            shown.at(n_done, n_rows);
+            (watch.told)("encode pairs", n_done, n_rows);
         }
         encoded.write(offset, &EncodedRows::concat(&parts)?)?;
     }
@@ -76,10 +82,8 @@ pub(super) fn encode<P: Pictures>(
 }
 
 /// Of all that decides what the encoded rows are.
-pub(super) fn fingerprint(encoding: &Encoding<'_>, models: &[PathBuf]) -> Result<String, Failure> {
-    let read = encoding.pairs.fingerprint();
-    let read = read.map_err(|error| Failure::usage(error.to_string(), "name other pairs"))?;
-    let mut hasher = Hasher::new("encoded-pairs/v2").text("pairs", &read);
+pub(super) fn fingerprint(encoding: &Encoding<'_>, models: &[PathBuf]) -> Result<String, TrainError> {
+    let mut hasher = Hasher::new("encoded-pairs/v2").text("pairs", &encoding.pairs.fingerprint()?);
     for row in encoding.rows {
         hasher = hasher.number("row", *row as u64);
     }

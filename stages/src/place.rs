@@ -1,4 +1,4 @@
-//! A file of a release under its name, durably, whatever an earlier attempt left there.
+//! Files that are made outside the tables (releases, trained weights): each under its name, durably, whatever an earlier attempt left there.
 
 use std::io;
 use std::path::Path;
@@ -18,10 +18,10 @@ enum Found {
     Other,
 }
 
-/// Places the files of one release.
-pub(super) struct Placer<'a> {
+/// Places the files of one folder.
+pub(crate) struct Placer<'a> {
     storage: &'a dyn Storage,
-    /// The release's folder.
+    /// The folder.
     folder: String,
     /// Tells our temporary files from those of another attempt, which may still be alive.
     attempt: String,
@@ -29,7 +29,7 @@ pub(super) struct Placer<'a> {
 
 impl<'a> Placer<'a> {
     /// `scratch` is the attempt's own folder.
-    pub(super) fn new(storage: &'a dyn Storage, folder: String, scratch: &Path) -> Self {
+    pub(crate) fn new(storage: &'a dyn Storage, folder: String, scratch: &Path) -> Self {
         let mut attempt = Hasher::new("attempt/v1")
             .bytes("scratch", scratch.as_os_str().as_encoded_bytes())
             .number("process", std::process::id().into())
@@ -39,8 +39,8 @@ impl<'a> Placer<'a> {
     }
 
     /// Makes `bytes` durable under `name`. A file that has them already is kept; one with other bytes is what an earlier
-    /// attempt, or a fault, left behind: replaced. What `name` must hold follows from the release's id.
-    pub(super) fn place(&self, name: &str, bytes: &[u8]) -> Result<Digest, WorkError> {
+    /// attempt, or a fault, left behind: replaced. What `name` must hold follows from the name of the folder.
+    pub(crate) fn place(&self, name: &str, bytes: &[u8]) -> Result<Digest, WorkError> {
         let path = format!("{}/{name}", self.folder);
         self.try_place(&path, bytes).map_err(|error| WorkError::io(&path, &error))
     }
@@ -88,7 +88,7 @@ impl<'a> Placer<'a> {
     }
 
     /// The bytes of a file that is there, or `None`.
-    pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, WorkError> {
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, WorkError> {
         let path = format!("{}/{name}", self.folder);
         let read = || {
             let mut bytes = Vec::new();
@@ -103,7 +103,7 @@ impl<'a> Placer<'a> {
     }
 
     /// Removes what killed attempts left half-written.
-    pub(super) fn clean(&self) -> Result<(), WorkError> {
+    pub(crate) fn clean(&self) -> Result<(), WorkError> {
         let clean = || {
             for path in self.storage.list(&self.folder)? {
                 if path.ends_with(TEMPORARY) {

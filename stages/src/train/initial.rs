@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use cafe_engine::cafe::{Family, ImageEncoders, Role};
+use super::diffusion::{Diffusion, Initialiser};
+use super::encode::{Encoding, fingerprint};
+use super::error::TrainError;
+use cafe_engine::cafe::{ImageEncoders, Role};
 use cafe_engine::encoder::text::TextEncoder;
 use cafe_engine::encoder::tokenizer::TextTokenizer;
 use cafe_engine::noise::{Noise, NoiseConfig};
@@ -13,12 +16,6 @@ use cafe_engine::unet::{CafeConfig, UNetConfig};
 use cafe_engine::vae::VaeConfig;
 use cafe_engine::weights::{Metadata, Weights, read_metadata, save};
 use cafe_engine::{Device, EngineError, Tensor};
-use cafe_stages::training_pairs::TrainingPairs;
-
-use super::encode::{Encoding, fingerprint};
-use crate::cli::{Initialiser, TrainDiffusionArgs};
-use crate::failure::Failure;
-use crate::progress::steps;
 
 /// Pairs that the regression is fitted on, at most, spread over all of them.
 const FITTED_PAIRS: usize = 512;
@@ -28,16 +25,13 @@ const FITTED: &str = "fitted.safetensors";
 const BATCH_ROWS: usize = 8;
 
 /// What is trained, and what it is trained with.
-pub(super) fn parts(
-    args: &TrainDiffusionArgs,
-    family: &Family,
-    pairs: &TrainingPairs,
-) -> Result<DiffusionParts, Failure> {
+pub(super) fn parts(training: &Diffusion<'_>) -> Result<DiffusionParts, TrainError> {
+    let (family, start) = (training.family, &training.plan.start);
     let base = family.folder(Role::TextToImage);
     let noise = NoiseConfig::read(&base.join("scheduler").join("scheduler_config.json"))?;
     let vae = VaeConfig::load(&base.join("vae"))?;
     let own = family.folder(Role::CafeUNet);
-    if !args.from_base && own.is_dir() {
+    if !start.from_base && own.is_dir() {
         let unet = UNetConfig::read(&own.join("config.json"))?;
         return Ok(DiffusionParts { unet, weights: Weights::open(&own).map_err(EngineError::from)?, noise, vae });
     }
@@ -46,61 +40,50 @@ pub(super) fn parts(
     let weights = Weights::open(&folder).map_err(EngineError::from)?;
     let encoders = ImageEncoders::load(family, &Device::Cpu)?;
     let (clip_dim, dino_dim) = encoders.widths();
-    let cafe = CafeConfig { clip_dim, dino_dim, n_clip_tokens: args.clip_tokens as usize };
-    let draws = Noise::new(args.train.seed).of("initial weights");
-    let projections = match args.init {
+    let cafe = CafeConfig { clip_dim, dino_dim, n_clip_tokens: start.clip_tokens as usize };
+    let draws = Noise::new(training.plan.settings.train.seed).of("initial weights");
+    let projections = match start.init {
         Initialiser::Orthogonal => Projections::orthogonal(&config, &cafe, 1.0, &draws)?,
-        Initialiser::Ridge => fitted(args, family, &encoders, pairs)?,
+        Initialiser::Ridge => fitted(training, &encoders)?,
     };
     let (tensors, unet) = from_base(&weights, &config, cafe, &projections, &draws)?;
     Ok(DiffusionParts { unet, weights: Weights::from_tensors(tensors, weights.file()), noise, vae })
 }
 
 /// Fitted on the targets x~ and their captions, once: a training that goes on finds them beside its weights.
-fn fitted(
-    args: &TrainDiffusionArgs,
-    family: &Family,
-    encoders: &ImageEncoders,
-    pairs: &TrainingPairs,
-) -> Result<Projections, Failure> {
+fn fitted(training: &Diffusion<'_>, encoders: &ImageEncoders) -> Result<Projections, TrainError> {
+    let Diffusion { family, pairs, folder, .. } = *training;
     let n_fitted = pairs.n_rows().min(FITTED_PAIRS);
     // Evenly spread: neighbours are often of one subject.
     let rows: Vec<usize> = (0..n_fitted).map(|index| index * pairs.n_rows() / n_fitted).collect();
     let text_encoder = family.folder(Role::TextToImage).join("text_encoder");
     let models = [family.folder(Role::ClipCondition), family.folder(Role::DinoCondition), text_encoder];
     let fingerprint = fingerprint(&Encoding { pairs, rows: &rows, size_px: None }, &models)?;
-    let path = args.train.output.join(FITTED);
+    let path = folder.join(FITTED);
     if read_metadata(&path).is_ok_and(|facts| facts.get("fingerprint") == Some(&fingerprint)) {
         let kept = Weights::open_file(&path).map_err(EngineError::from)?;
         let matrix = |name: &str| tensor(kept.tensor(name));
         return Ok(Projections { clip: matrix("clip")?, dino: matrix("dino")? });
     }
-    let made = fit(family, encoders, pairs, &rows)?;
+    let made = fit(training, encoders, &rows)?;
     let tensors = BTreeMap::from([("clip".to_owned(), made.clip.clone()), ("dino".to_owned(), made.dino.clone())]);
     save(&tensors, &Metadata::from([("fingerprint".to_owned(), fingerprint)]), &path).map_err(EngineError::from)?;
     Ok(made)
 }
 
-fn fit(
-    family: &Family,
-    encoders: &ImageEncoders,
-    pairs: &TrainingPairs,
-    rows: &[usize],
-) -> Result<Projections, Failure> {
+fn fit(training: &Diffusion<'_>, encoders: &ImageEncoders, rows: &[usize]) -> Result<Projections, TrainError> {
+    let Diffusion { family, pairs, watch, .. } = *training;
     let base = family.folder(Role::TextToImage);
     let tokenizer = TextTokenizer::load(&base.join("tokenizer"))?;
     let text_encoder = TextEncoder::load(&base.join("text_encoder"), &Device::Cpu)?;
-    let shown = steps("fit initial weights");
     let (mut clip, mut dino, mut text) = (Vec::new(), Vec::new(), Vec::new());
     for (n_done, chunk) in rows.chunks(BATCH_ROWS).enumerate() {
         let (mut images, mut captions) = (Vec::new(), Vec::new());
         for row in chunk.iter().copied() {
-            let read =
-                pairs.read(row, 1).map_err(|error| Failure::usage(error.to_string(), "mend or remove the row"))?;
-            for pair in read {
+            for pair in pairs.read(row, 1)? {
                 let caption = pair.caption.ok_or_else(|| {
                     let message = format!("row {row} of the pairs has no `caption`, which the regression is fitted on");
-                    Failure::usage(message, "give pairs with captions, or --init orthogonal")
+                    TrainError::settings(message, "give pairs with captions, or begin with `orthogonal`")
                 })?;
                 images.extend(pair.target.as_ref().map(on_white));
                 captions.push(caption);
@@ -115,17 +98,17 @@ fn fit(
             // Without the start token, whose state is the same for every text.
             text.push(mean_over_tokens(&tensor(states.narrow(1, 1, n_ids - 1))?)?);
         }
-        shown.at(n_done * BATCH_ROWS, rows.len());
+        (watch.told)("fit initial weights", n_done * BATCH_ROWS, rows.len());
     }
     let joined = |parts: &[Tensor]| tensor(Tensor::cat(parts, 0));
     Ok(Projections::fitted(&joined(&clip)?, &joined(&dino)?, &joined(&text)?)?)
 }
 
 /// (B, T, D) → (B, D).
-fn mean_over_tokens(states: &Tensor) -> Result<Tensor, Failure> {
+fn mean_over_tokens(states: &Tensor) -> Result<Tensor, TrainError> {
     tensor(states.mean(1))
 }
 
-fn tensor<E: Into<EngineError>>(made: Result<Tensor, E>) -> Result<Tensor, Failure> {
+fn tensor<E: Into<EngineError>>(made: Result<Tensor, E>) -> Result<Tensor, TrainError> {
     Ok(made.map_err(Into::into)?)
 }

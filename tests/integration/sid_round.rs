@@ -1,0 +1,104 @@
+//! One round of self-distillation, small: seed data, a training, and what the trained weights draw.
+
+use std::path::Path;
+
+use crate::support::program::Project;
+
+const MANIFEST: &str = include_str!("../../manifests/sid-one-round.toml");
+
+/// Two references, one instruction each, as few steps as there can be, and thresholds that all pass.
+fn project() -> Project {
+    let mut manifest = MANIFEST.to_owned();
+    for (usual, small) in [
+        ("per_reference = 2", "per_reference = 1"),
+        ("steps = 12", "steps = 2"),
+        ("steps = 10", "steps = 2"),
+        ("steps = 20", "steps = 3"),
+        ("iterations = 10", "iterations = 1"),
+        ("augmentations = 7", "augmentations = 1"),
+        ("tries = 2", "tries = 1"),
+        ("batch_size = 4", "batch_size = 2"),
+        ("save_every = 10", "save_every = 1"),
+        ("column = \"dino\", min = 0.3", "column = \"dino\", min = -1.0"),
+        ("preset = \"mini-1\"", "rules = [{ column = \"dino\", min = -1.0 }]"),
+    ] {
+        assert!(manifest.contains(usual), "the manifest has no `{usual}` any more");
+        manifest = manifest.replace(usual, small);
+    }
+    let project = Project::new(&manifest);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let copy = |from: &Path, to: &str| project.write(to, &std::fs::read(from).unwrap());
+    copy(&root.join("manifests/templates/mini.toml"), "templates/mini.toml");
+    let pool = root.join("models/mini/pool");
+    let metadata = std::fs::read_to_string(pool.join("metadata.csv")).unwrap();
+    let lines: Vec<&str> = metadata.lines().take(3).collect();
+    for line in &lines[1..] {
+        let name = line.split(',').next().unwrap();
+        copy(&pool.join(name), &format!("pool/{name}"));
+    }
+    project.write("pool/metadata.csv", (lines.join("\n") + "\n").as_bytes());
+    project
+}
+
+fn csv(project: &Project, sql: &str) -> String {
+    project.cafe(&["query", sql, "--format", "csv"]).ends(0).stdout
+}
+
+#[test]
+fn what_was_published_trains_the_model_that_draws_the_next_round() {
+    let project = project();
+    project.cafe(&["run"]).ends(0);
+    project.cafe(&["audit", "--verify"]).ends(0);
+    assert_eq!(
+        csv(
+            &project,
+            "SELECT generator, round, count(*) AS n FROM candidates GROUP BY generator, round ORDER BY round"
+        ),
+        "generator,round,n\nprofusion,0,2\nsid,1,4\n"
+    );
+    let weights = csv(&project, "SELECT role, n_steps, n_pairs, path FROM weights");
+    let row = weights.lines().nth(1).unwrap();
+    assert!(row.starts_with("cafe_unet,3,2,weights/"), "{weights}");
+    let folder = project.path("data").join(row.rsplit(',').next().unwrap());
+    assert!(folder.join("diffusion_pytorch_model.safetensors").is_file());
+
+    // Other steps are other weights, and all that these draw; nothing before the training is made again.
+    let before = project.dataset();
+    let manifest = std::fs::read_to_string(project.path("cafe.toml")).unwrap();
+    project.write("cafe.toml", manifest.replace("learning_rate = 1e-4", "learning_rate = 2e-4").as_bytes());
+    project.cafe(&["run"]).ends(0);
+    let after = project.dataset();
+    assert_ne!(csv(&project, "SELECT path FROM weights").lines().last(), weights.lines().last());
+    for (name, bytes) in &before {
+        if ["/fuse/", "/retrieve/", "/instruct/"].iter().any(|stage| name.contains(stage)) {
+            assert_eq!(after.get(name), Some(bytes), "{name}");
+        }
+    }
+    let drawn = |dataset: &std::collections::BTreeMap<_, _>| {
+        let mut drawn = dataset.clone();
+        drawn.retain(|name: &String, _| name.starts_with("candidates/distil/"));
+        drawn
+    };
+    assert_ne!(drawn(&before), drawn(&after));
+
+    // Weights that were damaged are trained again when they are met.
+    std::fs::write(folder.join("config.json"), "{}").unwrap();
+    project.write("cafe.toml", manifest.replace("round = 1", "round = 2").as_bytes());
+    project.cafe(&["run"]).ends(0);
+    project.cafe(&["audit", "--verify"]).ends(0);
+}
+
+#[test]
+fn killed_anywhere_it_ends_with_the_same_bytes() {
+    let whole = project();
+    whole.cafe(&["run"]).ends(0);
+    let killed = project();
+    for points in
+        ["release_published=kill@1", "shard_renamed=kill@2", "shard_committed=kill@2", "journal_synced=kill@1"]
+    {
+        let ran = killed.failing(points, &["run"]);
+        assert_eq!(ran.code, None, "{points} was not met: {}", ran.stderr);
+    }
+    killed.cafe(&["run"]).ends(0);
+    assert_eq!(killed.dataset(), whole.dataset());
+}
