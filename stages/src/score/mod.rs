@@ -14,7 +14,6 @@ mod known;
 mod measure;
 mod models;
 mod overlap;
-mod phash;
 mod rows;
 mod runtime;
 mod settings;
