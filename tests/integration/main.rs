@@ -6,6 +6,7 @@ mod assistant;
 mod benchmark;
 mod crash;
 mod dialogue;
+mod doctor;
 mod faults;
 mod fetch;
 mod fetch_refused;
