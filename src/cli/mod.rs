@@ -271,11 +271,18 @@ pub(crate) struct RecutArgs {
     pub(crate) dry_run: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct DoctorArgs {
-    /// A project to look at as well.
+    /// A project to look at as well; with `--scorers`, whose `[models.NAME]` tables are known, too.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) manifest: Option<PathBuf>,
+    /// Computes instead the row "Real Images" of DreamBench with the encoders that filter, and compares it with the
+    /// published one: the folder of google/dreambooth, or `dataset` in it. Exit code 4 when it is another.
+    #[arg(long, value_name = "DREAMBENCH_DIR")]
+    pub(crate) scorers: Option<PathBuf>,
+    /// The family whose `clip_filter` and `dino_filter` are meant; what it has not is looked for among fetched models.
+    #[arg(long, value_name = "DIR|NAME", requires = "scorers")]
+    pub(crate) family: Option<PathBuf>,
     /// As JSON.
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,5 +1,7 @@
 //! `doctor`: what this machine has, what is missing, and how to get it.
 
+mod scorers;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -31,6 +33,12 @@ impl Finding {
 }
 
 pub(super) async fn run(args: &DoctorArgs, threads: usize) -> Result<u8, Failure> {
+    if let Some(folder) = args.scorers.clone() {
+        let args = args.clone();
+        // Not as one of rayon's threads, as other work on models: this one waits for pictures that those decode.
+        let work = tokio::task::spawn_blocking(move || scorers::run(&folder, &args));
+        return work.await.map_err(|error| Failure::Internal(error.to_string()))?;
+    }
     let mut findings = vec![
         Finding::fine("cafe-data", env!("CARGO_PKG_VERSION")),
         Finding::fine("threads", threads.to_string()),

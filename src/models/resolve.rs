@@ -79,10 +79,22 @@ pub(crate) fn folder(named: &Path, role: ModelRole) -> Result<PathBuf, Failure> 
     Ok(by_name(name, role, &Registry::open(None)?)?.unwrap_or_else(|| named.to_owned()))
 }
 
+/// The folder of the first model for `role`, by name, that is on this machine; and the names of all that are known.
+pub(crate) fn for_role(role: ModelRole, registry: &Registry) -> Result<(Option<PathBuf>, Vec<&str>), Failure> {
+    let models: Vec<&Model> = registry.all().filter(|model| model.decl.role == role).collect();
+    let cache = cache()?;
+    let folder = models.iter().find_map(|model| cache.place(model).folder().map(Path::to_owned));
+    Ok((folder, models.iter().map(|model| model.name.as_str()).collect()))
+}
+
+/// The user's folder of fetched models.
+fn cache() -> Result<Cache, Failure> {
+    let root = std::env::var_os("CAFE_MODELS").filter(|path| !path.is_empty()).map(PathBuf::from);
+    Cache::open(root.as_deref())
+}
+
 /// The folder of the model `name`, if there is a model of this name.
 fn by_name(name: &str, role: ModelRole, registry: &Registry) -> Result<Option<PathBuf>, Failure> {
-    let cache = std::env::var_os("CAFE_MODELS").filter(|path| !path.is_empty()).map(PathBuf::from);
-    let cache = || Cache::open(cache.as_deref());
     let Some(model) = registry.find(name) else {
         let is_bundled = name == DEFAULT_FAMILY && role == ModelRole::Family;
         return if is_bundled { bundled::unpack(cache()?.root()).map(Some) } else { Ok(None) };

@@ -1,5 +1,6 @@
 //! The stage kinds of the dataset, one folder each, and the tables that they read and write.
 
+pub mod benchmark;
 mod clip;
 pub mod collect;
 pub mod command;
@@ -13,6 +14,7 @@ pub mod instruct;
 mod join;
 pub mod measure;
 pub mod models;
+mod phash;
 pub mod picture;
 mod place;
 pub mod publish;

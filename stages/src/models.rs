@@ -178,7 +178,7 @@ impl Stamp {
 }
 
 /// The file's digest. A command compiles its plan more than once, and reads gigabytes of weights only once.
-fn file_digest(path: &Path) -> io::Result<Digest> {
+pub(crate) fn file_digest(path: &Path) -> io::Result<Digest> {
     static KNOWN: LazyLock<Mutex<HashMap<PathBuf, (Stamp, Digest)>>> = LazyLock::new(Mutex::default);
     let stamp = Stamp::of(&fs::metadata(path)?);
     let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(path).copied();

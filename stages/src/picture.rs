@@ -105,6 +105,14 @@ impl Picture {
         DynamicImage::ImageRgba8(self.pixels).into_rgb8()
     }
 
+    /// The pixels on white.
+    #[must_use]
+    pub(crate) fn on_white(&self) -> RgbImage {
+        let mut pixels = self.pixels.clone();
+        lay_on_white(&mut pixels);
+        DynamicImage::ImageRgba8(pixels).into_rgb8()
+    }
+
     /// BLAKE3 of width, height and pixels: the same picture in another file has the same id.
     #[must_use]
     pub fn reference_id(&self) -> String {

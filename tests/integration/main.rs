@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod assistant;
+mod benchmark;
 mod crash;
 mod dialogue;
+mod doctor;
 mod faults;
 mod fetch;
 mod fetch_refused;

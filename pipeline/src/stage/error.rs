@@ -42,6 +42,8 @@ pub enum ErrorClass {
     Invalid,
     /// The file is not there, or cannot be read.
     Unreadable,
+    /// A picture that nearly equals one of a benchmark, which must stay unseen in training.
+    Benchmark,
     /// An external program refused the row.
     Program,
     /// The row made the stage panic.
@@ -63,6 +65,7 @@ impl ErrorClass {
             Self::TooLarge => "too_large",
             Self::Invalid => "invalid",
             Self::Unreadable => "unreadable",
+            Self::Benchmark => "benchmark",
             Self::Program => "program",
             Self::Panic => "panic",
             Self::Death => "death",

@@ -5,6 +5,7 @@ use cafe_pipeline::stage::{CompileContext, ConfigIssue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::benchmark::{Benchmark, Guard, overlaps};
 use crate::picture::{Alpha, Limits};
 use crate::source::Source;
 
@@ -32,6 +33,13 @@ pub struct CollectConfig {
     /// Shares of the subjects that go to each split, by a stable hash of the subject.
     #[serde(default)]
     pub splits: Splits,
+    /// Pictures that must stay unseen, such as those of DreamBench: what nearly equals one of them is quarantined.
+    #[serde(default)]
+    pub benchmarks: Vec<Benchmark>,
+    /// Bits, of 64, in which perceptual hashes of near copies differ at most. Default: 10.
+    #[serde(default)]
+    #[schemars(range(max = 20))]
+    pub benchmark_distance: Option<u32>,
 }
 
 /// Shares of the subjects.
@@ -84,10 +92,14 @@ impl Splits {
 }
 
 impl CollectConfig {
-    /// Checks what a schema cannot say.
-    pub(super) fn check(&self, context: &CompileContext<'_>) -> Result<(), Vec<ConfigIssue>> {
+    /// Checks what a schema cannot say, and reads the benchmarks.
+    pub(super) fn check(&self, context: &CompileContext<'_>) -> Result<Guard, Vec<ConfigIssue>> {
         let mut issues = Vec::new();
         issues.extend(self.splits.issue());
+        let guard = Guard::compile(&self.benchmarks, self.benchmark_distance, self.alpha, context, &mut issues);
+        if let Source::Folder { path, .. } = &self.source {
+            issues.extend(overlaps(&self.benchmarks, &context.resolve(path), context));
+        }
         let mut missing = |pointer: String, path: &std::path::Path, is_there: bool| {
             if !is_there {
                 let message = format!("there is no {}", context.resolve(path).display());
@@ -108,6 +120,6 @@ impl CollectConfig {
                 }
             }
         }
-        if issues.is_empty() { Ok(()) } else { Err(issues) }
+        if issues.is_empty() { Ok(guard) } else { Err(issues) }
     }
 }

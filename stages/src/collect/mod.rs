@@ -42,7 +42,7 @@ impl StageKind for CollectKind {
 
     fn compile(&self, stage: &StageDecl, context: &CompileContext<'_>) -> Result<Vec<NodeDecl>, Vec<ConfigIssue>> {
         let config: CollectConfig = stage.config()?;
-        config.check(context)?;
+        let guard = config.check(context)?;
         let reader = Reader::new(context.manifest_dir.to_owned(), config.source.clone());
         // Where pictures come from is not here: the listing says what was found, wherever that is.
         let kind = match config.source {
@@ -50,7 +50,7 @@ impl StageKind for CollectKind {
             Source::Webdataset { .. } => "webdataset",
             Source::Parquet { .. } => "parquet",
         };
-        let scan = json!({
+        let mut scan = json!({
             "source": kind,
             "class": config.class,
             "licence": config.licence,
@@ -59,6 +59,7 @@ impl StageKind for CollectKind {
             "limits": config.limits,
             "splits": config.splits,
         });
+        guard.add_to(&mut scan);
         let finish = json!({ "alpha": config.alpha });
         let config = Arc::new(config);
         Ok(vec![
@@ -69,7 +70,7 @@ impl StageKind for CollectKind {
                 reads: vec![],
                 writes: vec![scan::table()],
                 bounds: Bounds::Source(Arc::new(scan::Pictures(reader.clone()))),
-                work: Work::Rows(Arc::new(scan::Scan { reader: reader.clone(), config: Arc::clone(&config) })),
+                work: Work::Rows(Arc::new(scan::Scan { reader: reader.clone(), config: Arc::clone(&config), guard })),
             },
             NodeDecl {
                 part: None,

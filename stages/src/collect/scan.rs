@@ -8,6 +8,7 @@ use cafe_pipeline::stage::{BatchOutcome, Lister, QuarantinedRow, ROW, RowWork, T
 use polars::prelude::*;
 
 use super::config::CollectConfig;
+use crate::benchmark::{Guard, Marks};
 use crate::picture::{Fault, Picture};
 use crate::source::{Reader, frame};
 
@@ -50,6 +51,7 @@ impl Lister for Pictures {
 pub(super) struct Scan {
     pub(super) reader: Reader,
     pub(super) config: Arc<CollectConfig>,
+    pub(super) guard: Guard,
 }
 
 /// What the pixels tell.
@@ -61,9 +63,10 @@ struct Scanned {
 }
 
 impl Scan {
-    fn scan(&self, bytes: Result<Vec<u8>, Fault>) -> Result<Scanned, Fault> {
+    fn scan(&self, bytes: Result<Vec<u8>, Fault>, unseen: &Marks) -> Result<Scanned, Fault> {
         let bytes = bytes?;
         let picture = Picture::decode(&bytes, &self.config.limits, self.config.alpha)?;
+        unseen.check(&picture)?;
         Ok(Scanned {
             reference_id: picture.reference_id(),
             file_digest: Digest::of(&bytes).to_hex(),
@@ -84,10 +87,11 @@ impl RowWork for Scan {
 
     fn process(&self, context: &WorkContext, rows: &DataFrame) -> Result<BatchOutcome, WorkError> {
         let mut outcome = BatchOutcome::default();
+        let unseen = self.guard.marks()?;
         let (mut kept, mut scanned): (Vec<u32>, Vec<Scanned>) = (Vec::new(), Vec::new());
         for (row, bytes) in (0..).zip(self.reader.read(rows, &self.config.limits)?) {
             context.cancel.check()?;
-            match self.scan(bytes) {
+            match self.scan(bytes, unseen) {
                 Ok(picture) => {
                     kept.push(row);
                     scanned.push(picture);

@@ -1,5 +1,7 @@
 //! Pictures of every source, good and bad.
 
+mod unseen;
+
 use std::io::Cursor;
 use std::path::Path;
 

@@ -91,6 +91,13 @@ impl Preset {
         self.thresholds().iter().map(rule).collect()
     }
 
+    /// The model that the threshold for scores of `scorer` was found with, where `found` is another one.
+    #[must_use]
+    pub fn other_model(self, scorer: Scorer, found: &ModelFacts) -> Option<&'static str> {
+        let threshold = self.thresholds().iter().find(|threshold| threshold.scorer == scorer)?;
+        (!threshold.model.fits(found)).then(|| threshold.model.name())
+    }
+
     /// Its name in manifests.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -6,6 +6,7 @@ use cafe_pipeline::stage::{CompileContext, ConfigIssue};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::benchmark::{Benchmark, Guard};
 use crate::collect::Splits;
 use crate::picture::{Alpha, Limits};
 
@@ -40,6 +41,14 @@ pub struct ImportConfig {
     /// Shares of the subjects that go to each split, by a stable hash of the subject.
     #[serde(default)]
     pub splits: Splits,
+    /// Pictures that must stay unseen, such as those of DreamBench: pairs with a picture that nearly equals one of
+    /// them are quarantined.
+    #[serde(default)]
+    pub benchmarks: Vec<Benchmark>,
+    /// Bits, of 64, in which perceptual hashes of near copies differ at most. Default: 10.
+    #[serde(default)]
+    #[schemars(range(max = 20))]
+    pub benchmark_distance: Option<u32>,
 }
 
 /// Where pairs come from. Paths are relative to the manifest's folder.
@@ -141,9 +150,10 @@ pub(super) fn metadata_of(root: &Path, metadata: Option<&Path>) -> Option<PathBu
 }
 
 impl ImportConfig {
-    /// Checks what a schema cannot say.
-    pub(super) fn check(&self, context: &CompileContext<'_>) -> Result<(), Vec<ConfigIssue>> {
+    /// Checks what a schema cannot say, and reads the benchmarks.
+    pub(super) fn check(&self, context: &CompileContext<'_>) -> Result<Guard, Vec<ConfigIssue>> {
         let mut issues: Vec<ConfigIssue> = self.splits.issue().into_iter().collect();
+        let guard = Guard::compile(&self.benchmarks, self.benchmark_distance, self.alpha, context, &mut issues);
         if self.layout == Layout::Separate && self.padding_px > 0 {
             issues.push(
                 ConfigIssue::new("/padding_px", "only pictures side by side have padding")
@@ -190,6 +200,6 @@ impl ImportConfig {
                 }
             }
         }
-        if issues.is_empty() { Ok(()) } else { Err(issues) }
+        if issues.is_empty() { Ok(guard) } else { Err(issues) }
     }
 }

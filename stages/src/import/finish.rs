@@ -13,6 +13,7 @@ use super::FAMILY;
 use super::config::ImportConfig;
 use super::scan::Scanned;
 use super::sides::{Side, Sides};
+use crate::benchmark::Marks;
 use crate::picture::Fault;
 use crate::{ids, tables};
 
@@ -40,7 +41,8 @@ impl Finish {
             .into_iter()
             .zip(encoded)
             .map(|(pair, encoded)| {
-                let (reference, target) = encoded?.sides(&pair.places, &self.config)?;
+                // What has to stay unseen was kept out by the scan.
+                let (reference, target) = encoded?.sides(&pair.places, &self.config, &Marks::default())?;
                 if (&reference.file_digest, &target.file_digest) != (&pair.file_digests.0, &pair.file_digests.1) {
                     let message = format!("{} was changed after it was scanned: run it again", pair.key);
                     return Err(Fault::new(ErrorClass::Unreadable, message));

@@ -51,7 +51,7 @@ impl StageKind for ImportKind {
 
     fn compile(&self, stage: &StageDecl, context: &CompileContext<'_>) -> Result<Vec<NodeDecl>, Vec<ConfigIssue>> {
         let config: ImportConfig = stage.config()?;
-        config.check(context)?;
+        let guard = config.check(context)?;
         // Which columns are pictures is not in the listing, so the source is here, with its paths as they are written.
         let pixels = json!({
             "source": config.source,
@@ -59,7 +59,7 @@ impl StageKind for ImportKind {
             "padding_px": config.padding_px,
             "alpha": config.alpha,
         });
-        let scan = json!({
+        let mut scan = json!({
             "pixels": pixels,
             "class": config.class,
             "licence": config.licence,
@@ -67,6 +67,7 @@ impl StageKind for ImportKind {
             "limits": config.limits,
             "splits": config.splits,
         });
+        guard.add_to(&mut scan);
         let base = context.manifest_dir.to_owned();
         let config = Arc::new(config);
         let sides = || sides::Sides::new(base.clone(), &config);
@@ -78,7 +79,7 @@ impl StageKind for ImportKind {
                 reads: vec![],
                 writes: vec![scan::table()],
                 bounds: Bounds::Source(Arc::new(list::Pairs { base: base.clone(), config: Arc::clone(&config) })),
-                work: Work::Rows(Arc::new(scan::Scan { sides: sides(), config: Arc::clone(&config) })),
+                work: Work::Rows(Arc::new(scan::Scan { sides: sides(), config: Arc::clone(&config), guard })),
             },
             NodeDecl {
                 part: None,

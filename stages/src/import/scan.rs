@@ -11,6 +11,7 @@ use super::FAMILY;
 use super::config::ImportConfig;
 use super::list::TEXTS;
 use super::sides::{Place, Sides};
+use crate::benchmark::{Guard, Marks};
 use crate::ids;
 use crate::picture::Fault;
 
@@ -50,6 +51,7 @@ pub(super) struct Scanned {
 pub(super) struct Scan {
     pub(super) sides: Sides,
     pub(super) config: Arc<ImportConfig>,
+    pub(super) guard: Guard,
 }
 
 /// A row of the listing.
@@ -92,12 +94,12 @@ impl Scan {
             .collect())
     }
 
-    fn scan(&self, row: Row, encoded: Result<super::sides::Encoded, Fault>) -> Result<Scanned, Fault> {
+    fn scan(&self, row: Row, encoded: Result<super::sides::Encoded, Fault>, unseen: &Marks) -> Result<Scanned, Fault> {
         let Row { key, places, mut texts, fault } = row;
         if let Some(fault) = fault {
             return Err(Fault::new(ErrorClass::Unreadable, fault));
         }
-        let (reference, target) = encoded?.sides(&places, &self.config)?;
+        let (reference, target) = encoded?.sides(&places, &self.config, unseen)?;
         let (instruction, caption) = match (texts.remove("instruction"), texts.remove("caption")) {
             (Some(instruction), Some(caption)) => (instruction, caption),
             (Some(text), None) | (None, Some(text)) => (text.clone(), text),
@@ -141,6 +143,7 @@ impl RowWork for Scan {
 
     fn process(&self, context: &WorkContext, rows: &DataFrame) -> Result<BatchOutcome, WorkError> {
         let mut outcome = BatchOutcome::default();
+        let unseen = self.guard.marks()?;
         let rows = self.rows(rows)?;
         // A row that is known to be at fault may name a file that must not be opened.
         let sound: Vec<(Place, Place)> =
@@ -151,7 +154,7 @@ impl RowWork for Scan {
             context.cancel.check()?;
             let unread = || Err(Fault::new(ErrorClass::Unreadable, "was not read"));
             let encoded = if row.fault.is_none() { encoded.next().unwrap_or_else(unread) } else { unread() };
-            match self.scan(row, encoded) {
+            match self.scan(row, encoded, unseen) {
                 Ok(pair) => {
                     kept.push(at);
                     scanned.push(pair);

@@ -8,6 +8,7 @@ use image::imageops;
 use serde::{Deserialize, Serialize};
 
 use super::config::{ImportConfig, ImportSource, Layout};
+use crate::benchmark::Marks;
 use crate::picture::{Fault, Picture};
 use crate::source::{Found, LabelColumns, Reader, Source};
 
@@ -105,21 +106,31 @@ fn named(role: &str, place: &Place, fault: Fault) -> Fault {
 }
 
 impl Encoded {
-    /// Reference and target, decoded and brought into the form in which they are kept.
-    pub(super) fn sides(self, places: &(Place, Place), config: &ImportConfig) -> Result<(Side, Side), Fault> {
+    /// Reference and target, decoded and brought into the form in which they are kept; neither may be like what has to
+    /// stay `unseen`.
+    pub(super) fn sides(
+        self,
+        places: &(Place, Place),
+        config: &ImportConfig,
+        unseen: &Marks,
+    ) -> Result<(Side, Side), Fault> {
         let decode = |bytes: &[u8]| Picture::decode(bytes, &config.limits, config.alpha);
         let Self { reference, target } = self;
         let Some(target) = target else {
             let both = decode(&reference)?;
             let (left, right) = halves(&both, config)?;
+            unseen.check(&left).map_err(|fault| named("reference", &places.0, fault))?;
+            unseen.check(&right).map_err(|fault| named("target", &places.1, fault))?;
             let digest = Digest::of(&reference).to_hex();
             return Ok((Side::new(&left, digest.clone(), Vec::new())?, Side::new(&right, digest, Vec::new())?));
         };
         let side = |role: &str, place: &Place, bytes: Vec<u8>| {
             let digest = Digest::of(&bytes).to_hex();
-            decode(&bytes)
-                .and_then(|picture| Side::new(&picture, digest, bytes))
-                .map_err(|fault| named(role, place, fault))
+            let side = decode(&bytes).and_then(|picture| {
+                unseen.check(&picture)?;
+                Side::new(&picture, digest, bytes)
+            });
+            side.map_err(|fault| named(role, place, fault))
         };
         Ok((side("reference", &places.0, reference)?, side("target", &places.1, target)?))
     }

@@ -1,5 +1,7 @@
 //! Pairs from folders and Parquet files, good and bad.
 
+mod unseen;
+
 use std::io::Cursor;
 use std::path::Path;
 

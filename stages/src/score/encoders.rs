@@ -14,6 +14,7 @@ use super::models::Models;
 use super::overlap::overlapped;
 use super::rows::{Joined, Joins, Refused, Rows, decode, ids, split};
 use super::towers::{ImageTower, Kind};
+use crate::picture::Limits;
 
 /// Batches of a model in a batch of rows: where these end the model waits for its first pictures, once in so many.
 const PER_BATCH: usize = 8;
@@ -105,12 +106,8 @@ impl EncoderWork {
         (known, chunks)
     }
 
-    /// A picture as the tower wants it: (3, H, W).
     fn picture(&self, tower: &ImageTower, file: &[u8], what: &str) -> Result<Tensor, Refused> {
-        let refused = |class, message: String| (class, format!("{what}: {message}"));
-        let picture = decode(file, &self.models.limits).map_err(|fault| refused(fault.class, fault.message))?;
-        let prepared = tower.processor.process(&picture, &Device::Cpu);
-        prepared.map_err(|error| refused(ErrorClass::Invalid, error.to_string()))
+        picture(tower, file, &self.models.limits).map_err(|(class, message)| (class, format!("{what}: {message}")))
     }
 
     /// The embedding of `text`; of many rows that have it, the first computes it.
@@ -141,8 +138,15 @@ fn not_made() -> Refused {
     (ErrorClass::Invalid, "was not embedded: this is a defect of the stage".to_owned())
 }
 
+/// The picture in `file` as the tower wants it: (3, H, W).
+pub(super) fn picture(tower: &ImageTower, file: &[u8], limits: &Limits) -> Result<Tensor, Refused> {
+    let picture = decode(file, limits).map_err(|fault| (fault.class, fault.message))?;
+    let prepared = tower.processor.process(&picture, &Device::Cpu);
+    prepared.map_err(|error| (ErrorClass::Invalid, error.to_string()))
+}
+
 /// Embeds those that are pictures.
-fn embed(
+pub(super) fn embed(
     tower: &ImageTower,
     pictures: Vec<Result<Tensor, Refused>>,
 ) -> Result<Vec<Result<Vector, Refused>>, WorkError> {

@@ -12,9 +12,9 @@ use rayon::prelude::*;
 use super::compile::ID;
 use super::config::Scorer;
 use super::known::{Known, Vector};
-use super::phash;
 use super::rows::{Joined, Joins, Refused, Rows, decode, ids, split};
 use crate::measure::ImageStats;
+use crate::phash::phash;
 use crate::picture::Limits;
 
 /// The side of the pictures whose borders are compared.
@@ -49,7 +49,7 @@ impl MeasureWork {
         let picture = self.picture(rows.image(row)?, "the candidate")?;
         match self.scorer {
             Scorer::Sharpness => Ok(Value::Sharpness(ImageStats::of(&picture).sharpness)),
-            Scorer::Phash => phash::phash(&picture).map(Value::Hash).map_err(invalid),
+            Scorer::Phash => phash(&picture).map(Value::Hash).map_err(invalid),
             _ => {
                 let (id, file) = rows.reference(row)?;
                 let reference = match self.borders.get(id) {

@@ -14,7 +14,7 @@ mod known;
 mod measure;
 mod models;
 mod overlap;
-mod phash;
+mod real_images;
 mod rows;
 mod runtime;
 mod settings;
@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, StageKind};
 pub use config::{ClipText, Roles, ScoreConfig, Scorer};
+pub use real_images::{Encoder, RealImages, RealImagesError, Subject, real_images};
 pub use settings::{Architecture, ModelFacts, model_of};
 
 use crate::models::ModelStore;

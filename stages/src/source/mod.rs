@@ -5,6 +5,7 @@ mod folder;
 mod labels;
 mod parquet;
 mod tar;
+mod walk;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use labels::{Labels, records};
 pub(crate) use parquet::{image_bytes, is_image, version};
+pub(crate) use walk::{Below, below};
 
 use crate::picture::{Fault, Limits, check_size};
 
@@ -75,8 +77,11 @@ pub struct LabelColumns {
     pub source: Option<String>,
 }
 
+/// Endings of file names that are taken for pictures.
+const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "gif", "bmp"];
+
 fn default_extensions() -> Vec<String> {
-    ["jpg", "jpeg", "png", "webp", "gif", "bmp"].map(ToOwned::to_owned).to_vec()
+    EXTENSIONS.map(ToOwned::to_owned).to_vec()
 }
 
 fn default_image() -> String {

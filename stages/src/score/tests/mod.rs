@@ -3,6 +3,7 @@
 mod nodes;
 mod pictures;
 mod presets;
+mod real_images;
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};

@@ -12,11 +12,19 @@ const SIDE: usize = 32;
 /// Of its frequencies, those up to this one in each direction.
 const LOW: usize = 8;
 
-/// 16 hexadecimal digits: a bit for each of the 8 × 8 lowest frequencies, whether it is above their median.
+/// 16 hexadecimal digits: those of [`bits`].
 ///
 /// # Errors
 /// When the picture has no pixels.
-pub(super) fn phash(image: &RgbImage) -> Result<String, String> {
+pub(crate) fn phash(image: &RgbImage) -> Result<String, String> {
+    bits(image).map(|bits| format!("{bits:016x}"))
+}
+
+/// A bit for each of the 8 × 8 lowest frequencies, whether it is above their median.
+///
+/// # Errors
+/// When the picture has no pixels.
+pub(crate) fn bits(image: &RgbImage) -> Result<u64, String> {
     let pixels = grey(image)?;
     // The two-dimensional cosine transform of type II, as far as it is looked at.
     let cosine =
@@ -36,8 +44,7 @@ pub(super) fn phash(image: &RgbImage) -> Result<String, String> {
     sorted.sort_by(f64::total_cmp);
     let middle: Vec<f64> = sorted.iter().skip(LOW * LOW / 2 - 1).take(2).copied().collect();
     let median = middle.iter().sum::<f64>() / 2.0;
-    let hash = low.iter().fold(0_u64, |hash, value| (hash << 1) | u64::from(*value > median));
-    Ok(format!("{hash:016x}"))
+    Ok(low.iter().fold(0_u64, |hash, value| (hash << 1) | u64::from(*value > median)))
 }
 
 fn dot(one: &[f64], other: &[f64]) -> f64 {
@@ -70,11 +77,15 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+    use crate::picture::for_model;
+
+    fn picture(name: &str) -> RgbImage {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/pictures").join(name);
+        for_model(Some(&std::fs::read(path).unwrap()), name).unwrap()
+    }
 
     fn of(name: &str) -> String {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/pictures").join(name);
-        let picture = crate::score::rows::decode(&std::fs::read(path).unwrap(), &Default::default()).unwrap();
-        phash(&picture).unwrap()
+        phash(&picture(name)).unwrap()
     }
 
     fn distance(one: &str, other: &str) -> u32 {
@@ -92,8 +103,7 @@ mod tests {
 
     #[test]
     fn a_paler_picture_is_near_and_another_is_far() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/pictures/animal/elephant.png");
-        let picture = crate::score::rows::decode(&std::fs::read(path).unwrap(), &Default::default()).unwrap();
+        let picture = picture("animal/elephant.png");
         let mut paler = picture.clone();
         paler.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|value| value / 2 + 100));
         let near = distance(&phash(&picture).unwrap(), &phash(&paler).unwrap());
