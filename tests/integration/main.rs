@@ -17,6 +17,7 @@ mod report;
 mod score;
 mod support;
 mod surface;
+mod synthesize;
 mod verify;
 mod wheels;
 mod workers;

@@ -1,13 +1,14 @@
 //! Donors or pairs in, candidates out.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cafe_pipeline::stage::{BatchOutcome, Cost, ErrorClass, FanOut, QuarantinedRow, RowWork, WorkContext, WorkError};
 use image::RgbImage;
 use polars::prelude::*;
 
+use super::assistant::CafeAssistant;
 use super::candidates::{Candidate, Made, Origin, Sample};
+use super::config::Told;
 use super::profusion::{Asked, ProFusion};
 use super::sid::Sid;
 use crate::join::Join;
@@ -32,13 +33,15 @@ pub(super) enum Generator {
     Sid(Box<Sid>),
     /// Of pairs.
     ProFusion(Box<ProFusion>),
+    /// Of pairs, and the words of them that the assistant is told.
+    Assistant(Box<CafeAssistant>, Told),
 }
 
 impl RowWork for SynthesizeWork {
     fn row_id(&self) -> &str {
         match self.generator {
             Generator::Sid(_) => "w_id",
-            Generator::ProFusion(_) => "pair_id",
+            Generator::ProFusion(_) | Generator::Assistant(..) => "pair_id",
         }
     }
 
@@ -46,6 +49,7 @@ impl RowWork for SynthesizeWork {
         let columns: &[&str] = match self.generator {
             Generator::Sid(_) => &["w_id", "pair_id", "image"],
             Generator::ProFusion(_) => &["pair_id", "reference_id", "class", "caption"],
+            Generator::Assistant(_, told) => &["pair_id", "reference_id", told.column()],
         };
         Some(columns.iter().map(ToString::to_string).collect())
     }
@@ -86,7 +90,10 @@ impl RowWork for SynthesizeWork {
         for row in 0..rows.n {
             context.cancel.check()?;
             match self.row(context, &rows, row) {
-                Ok(candidates) => made.extend(candidates),
+                Ok((candidates, cost)) => {
+                    made.extend(candidates);
+                    outcome.cost += cost;
+                }
                 // The engine says itself which row it was.
                 Err(WorkError::Poison { class, message }) => {
                     let row = u32::try_from(row).unwrap_or(u32::MAX);
@@ -95,26 +102,23 @@ impl RowWork for SynthesizeWork {
                 Err(error) => return Err(error),
             }
         }
-        outcome.cost = Cost {
+        outcome.cost += Cost {
             device_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             n_tries: made.len() as u64,
             ..Cost::default()
         };
-        let (candidates, references) = self.made.tables(&made, context.seed)?;
-        outcome.tables = BTreeMap::from([
-            (tables::CANDIDATES.to_owned(), candidates),
-            (tables::CANDIDATE_REFERENCES.to_owned(), references),
-        ]);
+        outcome.tables = self.made.tables(&made, context.seed)?;
         Ok(outcome)
     }
 }
 
 impl SynthesizeWork {
-    /// The candidates of one row.
-    fn row(&self, context: &WorkContext, rows: &Rows<'_>, row: usize) -> Result<Vec<Candidate>, WorkError> {
+    /// The candidates of one row, and what was spent on them beside time.
+    fn row(&self, context: &WorkContext, rows: &Rows<'_>, row: usize) -> Result<(Vec<Candidate>, Cost), WorkError> {
         let (pair_id, reference_id) = (rows.text("pair_id", row)?, rows.text("reference_id", row)?);
         let reference = rows.image("references.image", row, "the reference")?;
         let seed = context.seed.child("synthesize");
+        let mut cost = Cost::default();
         let (w_id, samples) = match &self.generator {
             Generator::Sid(sid) => {
                 let w_id = rows.text("w_id", row)?;
@@ -128,11 +132,18 @@ impl SynthesizeWork {
                 let cache = context.storage.root().join(TUNED);
                 (None, profusion.make((context.seed, seed.child(pair_id)), self.samples, asked, &cache)?)
             }
+            Generator::Assistant(assistant, told) => {
+                let told = rows.text(told.column(), row)?;
+                let of = (reference_id, &reference);
+                let (samples, tokens) = assistant.make(seed.child(pair_id), self.samples, of, told)?;
+                cost = tokens;
+                (None, samples)
+            }
         };
         let row = u32::try_from(row).unwrap_or(u32::MAX);
         let of = Origin { row, pair_id, w_id, reference_id };
         let candidate = |sample: &Sample| Candidate::new(of, sample).map_err(poison);
-        samples.iter().map(candidate).collect()
+        Ok((samples.iter().map(candidate).collect::<Result<_, _>>()?, cost))
     }
 }
 
