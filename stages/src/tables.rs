@@ -16,6 +16,8 @@ pub const DONORS: &str = "donors";
 pub const CANDIDATES: &str = "candidates";
 /// Reference images of a candidate; one today, several later.
 pub const CANDIDATE_REFERENCES: &str = "candidate_references";
+/// What the assistant said before a candidate was drawn.
+pub const CANDIDATE_REPLIES: &str = "candidate_replies";
 /// One column per scorer.
 pub const SCORES: &str = "scores";
 /// What a filter decided.
@@ -149,7 +151,7 @@ pub fn candidates() -> TableDecl {
             ("weights_digest", DataType::String),
             ("settings_digest", DataType::String),
             ("round", DataType::UInt32),
-            // The mixing weight of Eq. 4; null where there is none.
+            // The mixing weight of Eq. 4, the share of F(w), or of the assistant's H(s); null where there is none.
             ("alpha", DataType::Float64),
             ("sample_index", DataType::UInt32),
             ("seed", DataType::UInt64),
@@ -164,6 +166,25 @@ pub fn candidate_references() -> TableDecl {
     table(
         CANDIDATE_REFERENCES,
         [("candidate_id", DataType::String), ("slot", DataType::UInt32), ("reference_id", DataType::String)],
+    )
+}
+
+/// `candidate_replies`: what the assistant was told and what it replied, where it made the candidate. A table of its own, because
+/// other candidates have no such words.
+#[must_use]
+pub fn candidate_replies() -> TableDecl {
+    table(
+        CANDIDATE_REPLIES,
+        [
+            ("candidate_id", DataType::String),
+            ("told", DataType::String),
+            ("reply", DataType::String),
+            // Whether the reply was as long as it may be, and had no end.
+            ("is_cut", DataType::Boolean),
+            // With the picture's. Several candidates may have one reply: these are not what was spent, the ledger is.
+            ("prompt_tokens", DataType::UInt64),
+            ("completion_tokens", DataType::UInt64),
+        ],
     )
 }
 

@@ -20,6 +20,7 @@ mod score;
 mod sid_round;
 mod support;
 mod surface;
+mod synthesize;
 mod verify;
 mod wheels;
 mod workers;

@@ -34,7 +34,9 @@ pub fn bound(rule: &str) -> Option<Bound> {
 /// Whether `reason`, of a verdict, says that a row failed `rule`.
 #[must_use]
 pub fn explains(rule: &str, reason: &str) -> bool {
-    if rule == reason {
+    // The best of several: `not the best of its pair`, of `the best of its pair by clip`.
+    let is_not = |of: &str| rule.strip_prefix(of).is_some_and(|by| by.starts_with(" by "));
+    if rule == reason || reason.strip_prefix("not ").is_some_and(is_not) {
         return true;
     }
     match (bound(rule), reason.strip_suffix(" is missing")) {
@@ -68,5 +70,8 @@ mod tests {
         assert!(!explains(both, "dino >= 0.6") && !explains("dino >= 0.6", "clip is missing"));
         assert!(explains("dark: brightness < 9", "dark: brightness < 9"));
         assert!(explains("dark: brightness < 9", "brightness is missing"));
+        let best = "the best of its pair by clip + dino";
+        assert!(explains(best, "not the best of its pair") && explains(best, "dino is missing"));
+        assert!(!explains(best, "not the best of its donor") && !explains("clip >= 0.3", "not the best of its pair"));
     }
 }

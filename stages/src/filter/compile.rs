@@ -6,9 +6,10 @@ use std::sync::Arc;
 use cafe_pipeline::stage::{Bounds, ConfigIssue, NodeDecl, Read, Work};
 use serde_json::json;
 
-use super::config::{FilterConfig, RuleConfig};
+use super::config::{FilterConfig, FilterTable, RuleConfig, SelectConfig};
 use super::expression::Expression;
 use super::rule::Rule;
+use super::select::{Best, COMPETES};
 use super::work::FilterWork;
 use crate::tables;
 
@@ -20,7 +21,7 @@ pub(super) fn compile(config: &FilterConfig) -> Result<NodeDecl, Vec<ConfigIssue
     let (table, id_column) = config.reads.names();
     let preset = config.preset.map(|preset| preset.rules()).unwrap_or_default();
     let mut issues = Vec::new();
-    if preset.is_empty() && config.rules.is_empty() {
+    if preset.is_empty() && config.rules.is_empty() && config.select.is_none() {
         issues.push(
             ConfigIssue::new("", "a filter without rules would accept everything")
                 .with_help("add `rules = [{ column = \"clip\", min = 0.3 }]` or `preset = \"cafe-2023\"`"),
@@ -45,17 +46,30 @@ pub(super) fn compile(config: &FilterConfig) -> Result<NodeDecl, Vec<ConfigIssue
             Err(issue) => issues.push(issue),
         }
     }
+    let best = config.select.as_ref().map(|select| select_best(select, config.reads)).transpose();
+    let best = best.map_err(|issue| issues.push(issue)).ok().flatten();
     if !issues.is_empty() {
         return Err(issues);
     }
 
     let texts: Vec<String> = rules.iter().map(Rule::text).collect();
-    let columns: BTreeSet<String> = rules.iter().flat_map(Rule::columns).map(ToOwned::to_owned).collect();
+    let mut settings = json!({ "reads": table, "rules": texts, "missing": config.missing });
+    let mut columns: BTreeSet<String> = rules.iter().flat_map(Rule::columns).map(ToOwned::to_owned).collect();
+    let mut rows = Read::aligned(table);
+    let mut earlier = None;
+    // A filter that keeps all has the settings that it always had.
+    if let (Some(best), Some(settings)) = (&best, settings.as_object_mut()) {
+        settings.insert("select".to_owned(), json!(best.text()));
+        columns.extend(best.by.columns.iter().cloned());
+        rows = rows.with_columns(COMPETES);
+        earlier = Some(Read::aligned(tables::VERDICTS).from_every().optional());
+    }
+    let scores = Read::aligned(tables::SCORES).from_every().with_columns(&columns);
     Ok(NodeDecl {
         part: None,
         output_version: OUTPUT_VERSION,
-        settings: json!({ "reads": table, "rules": texts, "missing": config.missing }),
-        reads: vec![Read::aligned(table), Read::aligned(tables::SCORES).from_every().with_columns(&columns)],
+        settings,
+        reads: [rows, scores].into_iter().chain(earlier).collect(),
         writes: vec![tables::verdicts(id_column)],
         bounds: Bounds::Aligned,
         work: Work::Rows(Arc::new(FilterWork {
@@ -63,10 +77,23 @@ pub(super) fn compile(config: &FilterConfig) -> Result<NodeDecl, Vec<ConfigIssue
             id_column,
             rules,
             columns: columns.into_iter().collect(),
-            thresholds: texts.join("; "),
+            thresholds: texts.into_iter().chain(best.as_ref().map(Best::text)).collect::<Vec<_>>().join("; "),
+            best,
             missing: config.missing,
         })),
     })
+}
+
+fn select_best(config: &SelectConfig, reads: FilterTable) -> Result<Best, ConfigIssue> {
+    if reads != FilterTable::Candidates {
+        let message = format!("only candidates are several of one pair, and `reads` is `{}`", reads.names().0);
+        return Err(ConfigIssue::new("/select", message).with_help("take it out, or write `reads = \"candidates\"`"));
+    }
+    let by = Expression::number(&config.by).map_err(|message| ConfigIssue::new("/select/by", message))?;
+    if let Some(id) = COMPETES.into_iter().find(|id| by.columns.contains(*id)) {
+        return Err(ConfigIssue::new("/select/by", format!("`{id}` is an id, not a score")));
+    }
+    Ok(Best { of: config.best_of, by })
 }
 
 fn rule(config: &RuleConfig, pointer: &str, id_column: &str) -> Result<Rule, ConfigIssue> {

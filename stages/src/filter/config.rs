@@ -19,9 +19,35 @@ pub struct FilterConfig {
     /// The rules, tried in this order; the first that fails is the reason.
     #[serde(default)]
     pub rules: Vec<RuleConfig>,
-    /// What becomes of a row whose score is missing (null or NaN) where a rule needs it.
+    /// What becomes of a row whose score is missing (null or NaN) where a rule, or the choice of the best, needs it.
     #[serde(default)]
     pub missing: Missing,
+    /// Keeps the best of several candidates. Left out, all that pass the rules are kept.
+    #[serde(default)]
+    pub select: Option<SelectConfig>,
+}
+
+/// Keeps the best of several candidates: of those of one pair that pass the rules, and the filters before this one, one is
+/// accepted. What the others cost stays in the books, and in what an accepted one costs. Candidates of two branches, of two
+/// `synthesize` stages for example, do not compete: each branch has a filter, and keeps a best of its own.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SelectConfig {
+    /// Which candidates compete.
+    pub best_of: Several,
+    /// A number in SQL over score columns, the greatest is the best: `clip`, or `clip + 0.5 * dino`. Of equal ones, the one
+    /// whose id sorts first is kept.
+    pub by: String,
+}
+
+/// Candidates of which the best is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Several {
+    /// Those of one pair: all w, all α, all samples.
+    Pair,
+    /// Those of one pair and one w: all α, all samples.
+    Donor,
 }
 
 /// A table whose rows can be judged.

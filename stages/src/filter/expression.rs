@@ -1,4 +1,4 @@
-//! Conditions in SQL: parsed by polars, and refused unless each row is judged by its own scores alone.
+//! Conditions and numbers in SQL: parsed by polars, and refused unless each row is judged by its own scores alone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use polars::lazy::dsl::{AggExpr, BooleanFunction, DataTypeExpr, Expr, FunctionEx
 use polars::prelude::*;
 use polars::sql::sql_expr;
 
-/// A condition that was checked.
+/// A condition, or a number, that was checked.
 #[derive(Clone, Debug)]
 pub(super) struct Expression {
     /// As written, without surrounding or repeated blanks.
@@ -18,8 +18,26 @@ pub(super) struct Expression {
 }
 
 impl Expression {
-    /// Parses and checks `text`.
+    /// Parses and checks a condition.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let parsed = Self::checked(text)?;
+        if !is_boolean(&parsed.expr) {
+            let text = &parsed.text;
+            return Err(format!("`{text}` is no condition: compare it with something, such as `… > 10`"));
+        }
+        Ok(Self { expr: without_nan(parsed.expr), ..parsed })
+    }
+
+    /// Parses and checks a number.
+    pub(super) fn number(text: &str) -> Result<Self, String> {
+        let parsed = Self::checked(text)?;
+        if is_boolean(&parsed.expr) {
+            return Err(format!("`{}` is a condition: a number is wanted, such as `clip + dino`", parsed.text));
+        }
+        Ok(Self { expr: without_nan(parsed.expr), ..parsed })
+    }
+
+    fn checked(text: &str) -> Result<Self, String> {
         let text = text.trim();
         let expr = sql_expr(text).map_err(|error| format!("`{text}` does not parse: {error}"))?;
         let mut columns = BTreeSet::new();
@@ -27,21 +45,37 @@ impl Expression {
         if columns.is_empty() {
             return Err(format!("`{text}` looks at no score"));
         }
-        if !is_boolean(&expr) {
-            return Err(format!("`{text}` is no condition: compare it with something, such as `… > 10`"));
-        }
-        Ok(Self { text: text.to_owned(), columns, expr: without_nan(expr) })
+        Ok(Self { text: text.to_owned(), columns, expr })
     }
 
     /// Whether it holds, for each row; `None` where values are missing.
     pub(super) fn evaluate(&self, rows: &DataFrame) -> Result<Vec<Option<bool>>, String> {
-        let what = |error: PolarsError| format!("`{}` cannot be evaluated on the scores: {error}", self.text);
-        let held = rows.clone().lazy().select([self.expr.clone().alias("held")]).collect().map_err(what)?;
-        let held = held.column("held").map_err(what)?.as_materialized_series();
-        Ok(held.bool().map_err(what)?.iter().collect())
+        let held = self.of(rows).map_err(|error| self.fault(&error))?;
+        Ok(held.bool().map_err(|error| self.fault(&error))?.iter().collect())
     }
 
-    /// Which value is missing in a row for which it gave neither yes nor no.
+    /// The number, for each row; `None` where values are missing.
+    pub(super) fn values(&self, rows: &DataFrame) -> Result<Vec<Option<f64>>, String> {
+        let values = self.of(rows).map_err(|error| self.fault(&error))?;
+        if !values.dtype().is_primitive_numeric() && !values.dtype().is_null() {
+            return Err(format!("`{}` has the type {} on the scores: a number is wanted", self.text, values.dtype()));
+        }
+        let values = values.cast(&DataType::Float64).map_err(|error| self.fault(&error))?;
+        let values = values.f64().map_err(|error| self.fault(&error))?;
+        Ok(values.iter().map(|value| value.filter(|value| !value.is_nan())).collect())
+    }
+
+    fn of(&self, rows: &DataFrame) -> PolarsResult<Series> {
+        const VALUE: &str = "value";
+        let values = rows.clone().lazy().select([self.expr.clone().alias(VALUE)]).collect()?;
+        Ok(values.column(VALUE)?.as_materialized_series().clone())
+    }
+
+    fn fault(&self, error: &PolarsError) -> String {
+        format!("`{}` cannot be evaluated on the scores: {error}", self.text)
+    }
+
+    /// Which value is missing in a row of which it says nothing.
     pub(super) fn missing(&self, rows: &DataFrame, row: usize) -> String {
         let is_null = |name: &&String| rows.column(name).is_ok_and(|column| column.get(row).is_ok_and(|v| v.is_null()));
         self.columns.iter().find(is_null).cloned().unwrap_or_else(|| format!("a value of `{}`", self.text))

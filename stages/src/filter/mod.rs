@@ -1,5 +1,6 @@
 //! `filter`: threshold rules over scores become `verdicts`. Rules are tried in order, and a rejected row names the first
-//! that failed; scores and images stay, so that another threshold costs one pass over the scores.
+//! that failed; scores and images stay, so that another threshold costs one pass over the scores. Of several candidates that
+//! pass, `select` keeps the best.
 
 mod bound;
 mod compile;
@@ -8,15 +9,18 @@ mod expression;
 mod preset;
 mod rule;
 mod scores;
+mod select;
 mod threshold;
 mod work;
 
+#[cfg(test)]
+mod select_tests;
 #[cfg(test)]
 mod tests;
 
 pub use bound::{Bound, bound, explains};
 use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, StageKind};
-pub use config::{FilterConfig, FilterTable, Missing, RuleConfig};
+pub use config::{FilterConfig, FilterTable, Missing, RuleConfig, SelectConfig, Several};
 pub use preset::{Preset, warnings};
 pub use threshold::set_threshold;
 

@@ -12,7 +12,7 @@ use super::{FilterKind, set_threshold};
 use crate::tables;
 use crate::testing::{Bench, Ran};
 
-fn compile(config: Value) -> Result<NodeDecl, Vec<ConfigIssue>> {
+pub(super) fn compile(config: Value) -> Result<NodeDecl, Vec<ConfigIssue>> {
     let context = CompileContext::new(Path::new("."), Seed(7));
     let stage = StageDecl { name: "filter".to_owned(), config };
     FilterKind.compile(&stage, &context).map(|mut nodes| nodes.remove(0))
@@ -37,7 +37,7 @@ fn bench() -> Bench {
     bench
 }
 
-fn reasons(ran: &Ran) -> Vec<Option<String>> {
+pub(super) fn reasons(ran: &Ran) -> Vec<Option<String>> {
     let verdicts = &ran.tables[tables::VERDICTS];
     let accepted = verdicts.column("accepted").unwrap().bool().unwrap();
     let reasons = verdicts.column("reason").unwrap().str().unwrap();

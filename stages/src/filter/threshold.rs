@@ -8,7 +8,8 @@ use super::preset::Preset;
 
 /// Sets `min`, `max` or both of the rule for `column` in `config`, the keys of a `filter` stage; what is `None` stays
 /// as it was. A preset is written out as rules when one of them changes. Says whether this filter has a rule for the
-/// column; when it has none, nothing is changed. Conditions (`expr`) are left alone.
+/// column; when it has none, nothing is changed. Conditions (`expr`) are left alone, and so is `select`: the best is then
+/// chosen anew, among those that pass the changed rules.
 ///
 /// # Errors
 /// When `config` is not the table of a filter, or no row could pass the changed rule. `config` is then unchanged.

@@ -45,11 +45,12 @@ impl<'a> Tables<'a> {
         let nodes = facts.plan.nodes.as_array().map(Vec::as_slice).unwrap_or_default();
         let filter = |node: &Value| {
             let settings = node.get("fields")?.get("settings")?;
-            let rules = settings.get("rules")?.as_array()?;
+            // The choice of the best stands last: it is among those that pass the rules.
+            let rules = settings.get("rules")?.as_array()?.iter().chain(settings.get("select"));
             Some(Filter {
                 node: node.get("name")?.as_str()?.to_owned(),
                 table: settings.get("reads")?.as_str()?.to_owned(),
-                rules: rules.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
+                rules: rules.filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
             })
         };
         let is_filter = |node: &&Value| node.get("kind").and_then(Value::as_str) == Some("filter");

@@ -1,4 +1,7 @@
-//! Images that were made, as rows of `candidates` and `candidate_references`.
+//! Images that were made, as rows of `candidates` and `candidate_references`, and what was said before they were, as rows of
+//! `candidate_replies`.
+
+use std::collections::BTreeMap;
 
 use cafe_pipeline::digest::{Hasher, Seed};
 use cafe_pipeline::stage::ROW;
@@ -22,6 +25,20 @@ pub(super) struct Sample {
     pub(super) index: u32,
     pub(super) seed: u64,
     pub(super) image: RgbImage,
+    /// What was said, where an assistant was asked.
+    pub(super) said: Option<Said>,
+}
+
+/// What the assistant was told and what it replied, before the image was drawn.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    pub(super) told: String,
+    pub(super) reply: String,
+    /// Whether it had more to say.
+    pub(super) is_cut: bool,
+    /// Tokens that were read, the picture's among them.
+    pub(super) prompt_tokens: u64,
+    pub(super) completion_tokens: u64,
 }
 
 /// A row of `candidates` without its id.
@@ -34,6 +51,7 @@ pub(super) struct Candidate {
     index: u32,
     seed: u64,
     png: Vec<u8>,
+    said: Option<Said>,
 }
 
 /// From where an image came.
@@ -57,19 +75,19 @@ impl Candidate {
             index: sample.index,
             seed: sample.seed,
             png: picture::png(&sample.image)?,
+            said: sample.said.clone(),
         })
     }
 }
 
 impl Made {
-    /// The rows of `candidates`, and those of `candidate_references`. `trained` is the digest of weights that took the place of the
-    /// family's.
+    /// Table → its rows. `trained` is the digest of weights that took the place of the family's.
     pub(super) fn tables(
         &self,
         made: &[Candidate],
         trained: Option<&str>,
         seed: Seed,
-    ) -> PolarsResult<(DataFrame, DataFrame)> {
+    ) -> PolarsResult<BTreeMap<String, DataFrame>> {
         let weights_digest = match trained {
             None => self.weights_digest.clone(),
             Some(trained) => {
@@ -110,8 +128,39 @@ impl Made {
                 rows.clone(),
             ],
         )?;
+        let replies = replies(made, &ids)?;
         candidates.with_column(Column::new("candidate_id".into(), ids))?;
         candidates.with_column(rows)?;
-        Ok((candidates, references))
+        let made = [(tables::CANDIDATES, candidates), (tables::CANDIDATE_REFERENCES, references)];
+        let made = made.into_iter().chain(replies.map(|replies| (tables::CANDIDATE_REPLIES, replies)));
+        Ok(made.map(|(name, rows)| (name.to_owned(), rows)).collect())
     }
+}
+
+/// The rows of `candidate_replies`; `None` where nothing was said.
+fn replies(made: &[Candidate], ids: &[String]) -> PolarsResult<Option<DataFrame>> {
+    let said = made.iter().zip(ids).filter_map(|(one, id)| Some((one.said.as_ref()?, id.as_str(), one.row)));
+    let said: Vec<(&Said, &str, u32)> = said.collect();
+    if said.is_empty() {
+        return Ok(None);
+    }
+    let text = |name: &str, value: fn(&Said) -> &str| {
+        Column::new(name.into(), said.iter().map(|(said, ..)| value(said)).collect::<Vec<&str>>())
+    };
+    let count = |name: &str, value: fn(&Said) -> u64| {
+        Column::new(name.into(), said.iter().map(|(said, ..)| value(said)).collect::<Vec<u64>>())
+    };
+    let replies = DataFrame::new(
+        said.len(),
+        vec![
+            Column::new("candidate_id".into(), said.iter().map(|(_, id, _)| *id).collect::<Vec<&str>>()),
+            text("told", |said| &said.told),
+            text("reply", |said| &said.reply),
+            Column::new("is_cut".into(), said.iter().map(|(said, ..)| said.is_cut).collect::<Vec<bool>>()),
+            count("prompt_tokens", |said| said.prompt_tokens),
+            count("completion_tokens", |said| said.completion_tokens),
+            Column::new(ROW.into(), said.iter().map(|(_, _, row)| *row).collect::<Vec<u32>>()),
+        ],
+    );
+    replies.map(Some)
 }

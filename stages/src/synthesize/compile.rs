@@ -1,22 +1,23 @@
 //! From the keys of a `synthesize` stage to its node.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cafe_engine::cafe::Role;
 use cafe_engine::profusion::{ProFusionSettings, TuneSettings};
 use cafe_pipeline::digest::Hasher;
 use cafe_pipeline::stage::{Bounds, CompileContext, ConfigIssue, NodeDecl, Read, Work};
 use serde_json::json;
 
+use super::assistant::{CafeAssistant, Models};
 use super::candidates::Made;
 use super::config::{GeneratorConfig, SynthesizeConfig, WeightsConfig};
 use super::profusion::ProFusion;
+use super::seen::LastSeen;
 use super::sid::Sid;
+use super::weights::{self, Weights};
 use super::work::{Generator, SynthesizeWork};
 use crate::join::Join;
-use crate::models::{self, ModelStore};
+use crate::models::{Loaded, ModelStore};
 use crate::tables;
 
 /// Raised when the same rows and models come to make other images.
@@ -29,9 +30,7 @@ pub(super) fn compile(
     context: &CompileContext<'_>,
 ) -> Result<Vec<NodeDecl>, Vec<ConfigIssue>> {
     let mut issues = issues(config);
-    let family = models::family(store, config.family.as_deref(), "/family", context)
-        .and_then(|family| Ok((models::roles_digest(&family, roles(config), "/family")?, family)));
-    let (weights_digest, family) = match family {
+    let weights = match weights::find(config, store, context) {
         Ok(found) if issues.is_empty() => found,
         Ok(_) => return Err(issues),
         Err(issue) => {
@@ -40,9 +39,14 @@ pub(super) fn compile(
         }
     };
     let settings_digest = Hasher::new("synthesize-settings/v1").json("generator", &settings(config)).row_id();
+    let weights_digest = weights.digest.clone();
     let made =
         Made { weights_digest: weights_digest.clone(), settings_digest, round: config.round, generator: name(config) };
-    let (generator, reads, joins) = generator(config, family);
+    let mut writes = vec![tables::candidates(), tables::candidate_references()];
+    if matches!(config.generator, GeneratorConfig::Assistant { .. }) {
+        writes.push(tables::candidate_replies());
+    }
+    let (generator, reads, joins) = generator(config, weights);
     Ok(vec![NodeDecl {
         part: None,
         output_version: OUTPUT_VERSION,
@@ -53,7 +57,7 @@ pub(super) fn compile(
             "round": config.round,
         }),
         reads,
-        writes: vec![tables::candidates(), tables::candidate_references()],
+        writes,
         bounds: Bounds::Aligned,
         work: Work::Rows(Arc::new(SynthesizeWork {
             generator,
@@ -69,20 +73,7 @@ fn name(config: &SynthesizeConfig) -> &'static str {
     match config.generator {
         GeneratorConfig::Sid { .. } => "sid",
         GeneratorConfig::Profusion { .. } => "profusion",
-    }
-}
-
-/// The models that decide what is made.
-fn roles(config: &SynthesizeConfig) -> &'static [Role] {
-    match config.generator {
-        GeneratorConfig::Sid { weights: WeightsConfig::Family, .. } => {
-            &[Role::ClipCondition, Role::DinoCondition, Role::CafeUNet, Role::TextToImage]
-        }
-        // The UNet's are known when it was trained; by what, the stage upstream says.
-        GeneratorConfig::Sid { weights: WeightsConfig::Trained, .. } => {
-            &[Role::ClipCondition, Role::DinoCondition, Role::TextToImage]
-        }
-        GeneratorConfig::Profusion { .. } => &[Role::PromptNet, Role::TextToImage],
+        GeneratorConfig::Assistant { .. } => "assistant",
     }
 }
 
@@ -93,6 +84,9 @@ fn settings(config: &SynthesizeConfig) -> serde_json::Value {
             json!({ "type": "sid", "guidance": guidance, "sampling": sampling })
         }
         generator @ GeneratorConfig::Profusion { .. } => json!(generator),
+        GeneratorConfig::Assistant { text, reply, guidance, sampling, .. } => {
+            json!({ "type": "assistant", "text": text, "reply": reply, "guidance": guidance, "sampling": sampling })
+        }
     }
 }
 
@@ -100,19 +94,17 @@ fn issues(config: &SynthesizeConfig) -> Vec<ConfigIssue> {
     let mut issues = Vec::new();
     match &config.generator {
         GeneratorConfig::Sid { alphas, sampling, .. } => {
-            if alphas.is_empty() {
-                let issue = ConfigIssue::new("/generator/alphas", "no α, so nothing would be made");
-                issues.push(issue.with_help("for example alphas = [0.3, 0.5, 0.7]"));
-            }
-            for (index, alpha) in alphas.iter().enumerate() {
-                let pointer = format!("/generator/alphas/{index}");
-                if !(0.0..=1.0).contains(alpha) {
-                    issues.push(ConfigIssue::new(pointer, format!("α is a share, from 0 to 1, and not {alpha}")));
-                } else if alphas.iter().take(index).any(|other| other == alpha) {
-                    issues.push(ConfigIssue::new(pointer, format!("{alpha} stands there twice")));
-                }
-            }
+            issues.extend(alpha_issues(alphas));
             issues.extend(sampling.issues("/generator/sampling"));
+        }
+        GeneratorConfig::Assistant { alphas, sampling, reply, .. } => {
+            issues.extend(alpha_issues(alphas));
+            issues.extend(sampling.issues("/generator/sampling"));
+            if reply.top_p <= 0.0 {
+                let issue =
+                    ConfigIssue::new("/generator/reply/top_p", "no token has a share of 0: none could be chosen");
+                issues.push(issue.with_help("1 chooses among all, temperature = 0 takes the likeliest"));
+            }
         }
         GeneratorConfig::Profusion { fusion, .. } => {
             for (key, scale) in [
@@ -129,8 +121,25 @@ fn issues(config: &SynthesizeConfig) -> Vec<ConfigIssue> {
     issues
 }
 
+fn alpha_issues(alphas: &[f64]) -> Vec<ConfigIssue> {
+    let mut issues = Vec::new();
+    if alphas.is_empty() {
+        let issue = ConfigIssue::new("/generator/alphas", "no α, so nothing would be made");
+        issues.push(issue.with_help("for example alphas = [0.3, 0.5, 0.7]"));
+    }
+    for (index, alpha) in alphas.iter().enumerate() {
+        let pointer = format!("/generator/alphas/{index}");
+        if !(0.0..=1.0).contains(alpha) {
+            issues.push(ConfigIssue::new(pointer, format!("α is a share, from 0 to 1, and not {alpha}")));
+        } else if alphas.iter().take(index).any(|other| other == alpha) {
+            issues.push(ConfigIssue::new(pointer, format!("{alpha} stands there twice")));
+        }
+    }
+    issues
+}
+
 /// The generator, the tables that it reads, and how their rows meet.
-fn generator(config: &SynthesizeConfig, family: PathBuf) -> (Generator, Vec<Read>, Vec<Join>) {
+fn generator(config: &SynthesizeConfig, Weights { family, llm, .. }: Weights) -> (Generator, Vec<Read>, Vec<Join>) {
     let references = Read::aligned(tables::REFERENCES).with_columns(["reference_id", "image"]);
     let references_join = Join::new(tables::REFERENCES, "reference_id", ["image"]);
     match &config.generator {
@@ -157,6 +166,19 @@ fn generator(config: &SynthesizeConfig, family: PathBuf) -> (Generator, Vec<Read
             let settings = ProFusionSettings { fusion: fusion.settings(), ..ProFusionSettings::default() };
             let profusion = ProFusion::new(family, tuning, settings);
             (Generator::ProFusion(Box::new(profusion)), vec![pairs, references], vec![references_join])
+        }
+        GeneratorConfig::Assistant { text, reply, alphas, guidance, sampling, .. } => {
+            let pairs = Read::aligned(tables::PAIRS).with_columns(["pair_id", "reference_id", text.column()]);
+            let assistant = CafeAssistant {
+                models: Models { family, llm },
+                alphas: alphas.clone(),
+                reply: reply.settings(),
+                guidance: guidance.guidance(),
+                sampling: sampling.settings(),
+                loaded: Loaded::default(),
+                seen: LastSeen::default(),
+            };
+            (Generator::Assistant(Box::new(assistant), *text), vec![pairs, references], vec![references_join])
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The keys of a `synthesize` stage.
 
+use cafe_engine::language::Sampling;
 use cafe_engine::profusion::{FusionSettings, TuneSettings};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::assistant::ReplySettings;
 use crate::drawing::{GuidanceConfig, SamplingConfig};
 use crate::retrieve::half_an_hour;
 
@@ -69,6 +71,83 @@ pub enum GeneratorConfig {
         #[serde(default)]
         fusion: FusionConfig,
     },
+    /// CAFE's whole model, of references and pairs: the assistant sees the reference, is told the pair's words and replies, and what
+    /// it has understood, H(s), takes the place of F(w) in Eq. 4. The family needs a folder `mllm`; the bundled one has none.
+    Assistant {
+        /// What the assistant is told.
+        #[serde(default)]
+        text: Told,
+        /// How the assistant replies; replies are kept in `candidate_replies`.
+        #[serde(default)]
+        reply: ReplyConfig,
+        /// The language model that the family's `mllm` was trained with: a folder, or a name. Default: the family's `mllm/base`.
+        // What it is stands among the digests of the weights, wherever it is.
+        #[serde(default, skip_serializing)]
+        llm: Option<String>,
+        /// Shares α of H(s): 1 is all that was understood, 0 all x. Several are swept, from the same replies and noise.
+        #[serde(default = "all_understood")]
+        alphas: Vec<f64>,
+        /// How the two conditions are guided.
+        #[serde(default)]
+        guidance: GuidanceConfig,
+        /// How images are drawn.
+        #[serde(default)]
+        sampling: SamplingConfig,
+    },
+}
+
+/// The words of a pair that the assistant is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    /// The command form: "Generate an image of this dog on the beach."
+    #[default]
+    Instruction,
+    /// The caption form: "a dog on the beach".
+    Caption,
+}
+
+impl Told {
+    /// The column of `pairs`.
+    pub(super) fn column(self) -> &'static str {
+        match self {
+            Self::Instruction => "instruction",
+            Self::Caption => "caption",
+        }
+    }
+}
+
+/// How the assistant replies.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplyConfig {
+    /// The longest reply, in tokens.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub max_tokens: u32,
+    /// How freely words are chosen: 0 takes the likeliest, and all samples of a pair then have one reply.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub temperature: f64,
+    /// Chooses among so many of the likeliest tokens; 0: among all.
+    pub top_k: u32,
+    /// Chooses among the fewest tokens that have this share of the probability.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub top_p: f64,
+}
+
+impl Default for ReplyConfig {
+    fn default() -> Self {
+        Self { max_tokens: 128, temperature: 0.0, top_k: 0, top_p: 1.0 }
+    }
+}
+
+impl ReplyConfig {
+    /// The engine's settings.
+    pub(super) fn settings(self) -> ReplySettings {
+        ReplySettings {
+            sampling: Sampling { temperature: self.temperature, top_k: self.top_k as usize, top_p: self.top_p },
+            max_tokens: self.max_tokens as usize,
+        }
+    }
 }
 
 /// Whose weights CAFE's UNet has.
@@ -135,6 +214,10 @@ impl FusionConfig {
 
 fn one() -> u32 {
     1
+}
+
+fn all_understood() -> Vec<f64> {
+    vec![1.0]
 }
 
 fn usual_iterations() -> u32 {

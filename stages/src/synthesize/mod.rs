@@ -1,12 +1,15 @@
 //! `synthesize`: target images x~. Round 0 has ProFusion, which is tuned to each reference; later rounds have CAFE itself, by
-//! Eq. 4: x~ = G(E(x), αF(w) + (1−α)F(x)).
+//! Eq. 4: x~ = G(E(x), αF(w) + (1−α)F(x)), with a picture w, or with H(s) of its assistant in the place of F(w).
 
+mod assistant;
 mod candidates;
 mod compile;
 mod config;
 mod profusion;
+mod seen;
 mod sid;
 mod trained;
+mod weights;
 mod work;
 
 #[cfg(test)]
@@ -36,7 +39,7 @@ impl StageKind for SynthesizeKind {
     }
 
     fn about(&self) -> &'static str {
-        "makes target images of each reference's subject: by ProFusion, or by CAFE itself"
+        "makes target images of each reference's subject: by ProFusion, by CAFE itself, or by its assistant"
     }
 
     fn config_schema(&self) -> schemars::Schema {

@@ -56,7 +56,7 @@ impl ProFusion {
             engine.generate(&subject, &[], &prompt, &drawn, &self.settings, &|_, _| {})
         });
         let images = images.map_err(work_error)?;
-        let sample = |((index, seed), image)| Sample { alpha: None, index, seed, image };
+        let sample = |((index, seed), image)| Sample { alpha: None, index, seed, image, said: None };
         Ok((0..).zip(drawn).zip(images).map(sample).collect())
     }
 

@@ -1,7 +1,6 @@
 //! Candidates by Eq. 4.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
 
 use cafe_engine::cafe::{CafeEngine, Family, Role, SamplerSettings, mix};
 use cafe_engine::noise::Guidance;
@@ -12,6 +11,7 @@ use cafe_pipeline::stage::WorkError;
 use image::RgbImage;
 
 use super::candidates::Sample;
+use super::seen::{LastSeen, Seen};
 use super::trained::Trained;
 use crate::models::{Loaded, work_error};
 
@@ -23,20 +23,12 @@ pub(super) struct Sid {
     sampling: SamplerSettings,
     /// With the digest of the weights that it has instead of the family's.
     engine: Loaded<(Option<String>, CafeEngine)>,
-    /// What was seen of the last reference: a reference's pairs stand together.
-    seen: Mutex<Option<(String, Seen)>>,
-}
-
-/// E(x) and F(x).
-#[derive(Clone)]
-struct Seen {
-    dino: Tensor,
-    clip: Tensor,
+    seen: LastSeen,
 }
 
 impl Sid {
     pub(super) fn new(family: PathBuf, alphas: Vec<f64>, guidance: Guidance, sampling: SamplerSettings) -> Self {
-        Self { family, alphas, guidance, sampling, engine: Loaded::default(), seen: Mutex::default() }
+        Self { family, alphas, guidance, sampling, engine: Loaded::default(), seen: LastSeen::default() }
     }
 
     /// How many α are swept.
@@ -58,7 +50,7 @@ impl Sid {
             self.alphas.iter().flat_map(|alpha| (0..samples).map(|index| (*alpha, index))).collect();
         let seeds: Vec<u64> = places.iter().map(|(_, index)| seed.child(&index.to_string()).0).collect();
         let images = op::on_cores(|| -> Result<Vec<RgbImage>, EngineError> {
-            let Seen { dino, clip } = self.seen(engine, reference_id, reference)?;
+            let Seen { dino, clip } = self.seen.of(engine.encoders(), reference_id, reference)?;
             let clip_w = engine.encoders().clip(std::slice::from_ref(donor))?; // (1, D_clip)
             let clip: Vec<Tensor> =
                 places.iter().map(|(alpha, _)| mix(&clip_w, &clip, *alpha)).collect::<Result<_, _>>()?;
@@ -69,7 +61,7 @@ impl Sid {
             engine.generate(&conditions, &seeds, &self.guidance, &self.sampling, &|_, _| {})
         });
         let images = images.map_err(work_error)?;
-        let sample = |(((alpha, index), seed), image)| Sample { alpha: Some(alpha), index, seed, image };
+        let sample = |(((alpha, index), seed), image)| Sample { alpha: Some(alpha), index, seed, image, said: None };
         Ok(places.into_iter().zip(seeds).zip(images).map(sample).collect())
     }
 
@@ -87,16 +79,5 @@ impl Sid {
         } else {
             Err(WorkError::Unavailable("the weights were trained again while they were in use".to_owned()))
         }
-    }
-
-    fn seen(&self, engine: &CafeEngine, id: &str, reference: &RgbImage) -> Result<Seen, EngineError> {
-        let known = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        if let Some((_, seen)) = known.filter(|(known, _)| known == id) {
-            return Ok(seen);
-        }
-        let images = std::slice::from_ref(reference);
-        let seen = Seen { dino: engine.encoders().dino(images)?, clip: engine.encoders().clip(images)? };
-        *self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some((id.to_owned(), seen.clone()));
-        Ok(seen)
     }
 }

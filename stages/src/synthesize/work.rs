@@ -1,13 +1,14 @@
 //! Donors or pairs in, candidates out.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use cafe_pipeline::stage::{BatchOutcome, Cost, ErrorClass, FanOut, QuarantinedRow, RowWork, WorkContext, WorkError};
 use image::RgbImage;
 use polars::prelude::*;
 
+use super::assistant::CafeAssistant;
 use super::candidates::{Candidate, Made, Origin, Sample};
+use super::config::Told;
 use super::profusion::{Asked, ProFusion};
 use super::sid::Sid;
 use super::trained::{Trained, trained};
@@ -33,6 +34,8 @@ pub(super) enum Generator {
     Sid(Box<Sid>),
     /// Of pairs.
     ProFusion(Box<ProFusion>),
+    /// Of pairs, and the words of them that the assistant is told.
+    Assistant(Box<CafeAssistant>, Told),
 }
 
 impl Generator {
@@ -41,6 +44,7 @@ impl Generator {
         match self {
             Self::Sid(sid) => sid.n_alphas() as f64,
             Self::ProFusion(_) => 1.0,
+            Self::Assistant(assistant, _) => assistant.alphas.len() as f64,
         }
     }
 }
@@ -49,7 +53,7 @@ impl RowWork for SynthesizeWork {
     fn row_id(&self) -> &str {
         match self.generator {
             Generator::Sid(_) => "w_id",
-            Generator::ProFusion(_) => "pair_id",
+            Generator::ProFusion(_) | Generator::Assistant(..) => "pair_id",
         }
     }
 
@@ -57,6 +61,7 @@ impl RowWork for SynthesizeWork {
         let columns: &[&str] = match self.generator {
             Generator::Sid(_) => &["w_id", "pair_id", "image"],
             Generator::ProFusion(_) => &["pair_id", "reference_id", "class", "caption"],
+            Generator::Assistant(_, told) => &["pair_id", "reference_id", told.column()],
         };
         Some(columns.iter().map(ToString::to_string).collect())
     }
@@ -105,7 +110,10 @@ impl RowWork for SynthesizeWork {
         for row in 0..rows.n {
             context.cancel.check()?;
             match self.row(context, &rows, row, trained.as_ref()) {
-                Ok(candidates) => made.extend(candidates),
+                Ok((candidates, cost)) => {
+                    made.extend(candidates);
+                    outcome.cost += cost;
+                }
                 // The engine says itself which row it was.
                 Err(WorkError::Poison { class, message }) => {
                     let row = u32::try_from(row).unwrap_or(u32::MAX);
@@ -114,33 +122,30 @@ impl RowWork for SynthesizeWork {
                 Err(error) => return Err(error),
             }
         }
-        outcome.cost = Cost {
+        outcome.cost += Cost {
             device_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             n_tries: made.len() as u64,
             ..Cost::default()
         };
-        let (candidates, references) =
-            self.made.tables(&made, trained.as_ref().map(|trained| trained.digest.as_str()), context.seed)?;
-        outcome.tables = BTreeMap::from([
-            (tables::CANDIDATES.to_owned(), candidates),
-            (tables::CANDIDATE_REFERENCES.to_owned(), references),
-        ]);
+        let trained = trained.as_ref().map(|trained| trained.digest.as_str());
+        outcome.tables = self.made.tables(&made, trained, context.seed)?;
         Ok(outcome)
     }
 }
 
 impl SynthesizeWork {
-    /// The candidates of one row.
+    /// The candidates of one row, and what was spent on them beside time.
     fn row(
         &self,
         context: &WorkContext,
         rows: &Rows<'_>,
         row: usize,
         trained: Option<&Trained>,
-    ) -> Result<Vec<Candidate>, WorkError> {
+    ) -> Result<(Vec<Candidate>, Cost), WorkError> {
         let (pair_id, reference_id) = (rows.text("pair_id", row)?, rows.text("reference_id", row)?);
         let reference = rows.image("references.image", row, "the reference")?;
         let seed = context.seed.child("synthesize");
+        let mut cost = Cost::default();
         let (w_id, samples) = match &self.generator {
             Generator::Sid(sid) => {
                 let w_id = rows.text("w_id", row)?;
@@ -155,11 +160,18 @@ impl SynthesizeWork {
                 let cache = context.storage.root().join(TUNED);
                 (None, profusion.make((context.seed, seed.child(pair_id)), self.samples, asked, &cache)?)
             }
+            Generator::Assistant(assistant, told) => {
+                let told = rows.text(told.column(), row)?;
+                let of = (reference_id, &reference);
+                let (samples, tokens) = assistant.make(seed.child(pair_id), self.samples, of, told)?;
+                cost = tokens;
+                (None, samples)
+            }
         };
         let row = u32::try_from(row).unwrap_or(u32::MAX);
         let of = Origin { row, pair_id, w_id, reference_id };
         let candidate = |sample: &Sample| Candidate::new(of, sample).map_err(poison);
-        samples.iter().map(candidate).collect()
+        Ok((samples.iter().map(candidate).collect::<Result<_, _>>()?, cost))
     }
 }
 
