@@ -5,6 +5,7 @@
 mod assistant;
 mod crash;
 mod dialogue;
+mod export;
 mod faults;
 mod fetch;
 mod fetch_refused;

@@ -20,11 +20,11 @@ use super::summary::{Packed, Summary};
 use super::{card, table};
 
 /// The file that makes a folder a release.
-pub(super) const RELEASE_JSON: &str = "release.json";
+pub(crate) const RELEASE_JSON: &str = "release.json";
 /// The dataset card.
-const CARD: &str = "README.md";
+pub(crate) const CARD: &str = "README.md";
 /// Version of the format of `release.json`.
-const FORMAT: &str = "cafe-data-release/v1";
+pub(crate) const FORMAT: &str = "cafe-data-release/v1";
 
 /// The work of `publish`.
 pub(super) struct WriteRelease {
