@@ -76,6 +76,12 @@ fail_points! {
     HeartbeatSent = "heartbeat_sent",
     /// Before the run is recorded as ended.
     RunEnding = "run_ending",
+    /// Before each file of an export is written, in a folder that is not yet under its name.
+    ExportWriting = "export_writing",
+    /// After all its files were synced, before the folder gets its name.
+    ExportRenaming = "export_renaming",
+    /// After it did, before the name is synced.
+    ExportRenamed = "export_renamed",
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

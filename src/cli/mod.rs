@@ -1,5 +1,6 @@
 //! The arguments.
 
+mod export;
 mod model;
 mod models;
 mod profusion;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use export::{ExportArgs, ExportForm};
 pub(crate) use model::{ChatArgs, ConvertArgs, DrawArgs, GenerateArgs, GuidanceForm, SamplerForm, SpeakArgs};
 pub(crate) use models::{ModelsCommand, ModelsFetchArgs, ModelsListArgs, ModelsVerifyArgs};
 pub(crate) use profusion::{Preset, ProFusionArgs};
@@ -55,6 +57,8 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// A new release from stored scores with other thresholds; nothing upstream is made again.
     Recut(RecutArgs),
+    /// A release for others to read, in a folder of its own: Parquet, WebDataset, or Hugging Face's layout.
+    Export(ExportArgs),
     /// Makes an image of the subject of another: the CAFE model with an image, or with a prompt, as its second condition.
     Generate(Box<GenerateArgs>),
     /// Talks about an image with the assistant, which draws what it understands, over several rounds.

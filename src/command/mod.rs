@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod draw;
 mod explain;
+mod export;
 mod generate;
 mod init;
 mod isolate;
@@ -43,6 +44,7 @@ pub(crate) async fn run(command: Command, threads: usize) -> Result<u8, Failure>
         Command::Report(args) => report::run(args).await,
         Command::Query(args) => query::run(args).await,
         Command::Recut(args) => recut::run(args, threads).await,
+        Command::Export(args) => export::run(args).await,
         Command::Generate(args) => blocking(move || generate::run(&args)).await,
         Command::Chat(args) => blocking(move || chat::run(&args)).await,
         Command::ProFusion(args) => blocking(move || profusion::run(&args)).await,

@@ -6,6 +6,7 @@ pub mod collect;
 pub mod command;
 pub mod dialogue;
 pub mod drawing;
+pub mod export;
 pub mod filter;
 pub mod ids;
 pub mod imagine;

@@ -69,9 +69,11 @@ fn killed_at_every_fail_point_and_run_again_it_ends_with_the_same_bytes() {
     assert!(wanted.keys().any(|file| file.starts_with("releases/")), "nothing was published: {wanted:?}");
     // Rows are the subject of other tests; a heartbeat needs a run that is longer than a third of its lease.
     let slow = |point: FailPoint| matches!(point, FailPoint::HeartbeatSending | FailPoint::HeartbeatSent);
-    // This project asks no language model: see `dialogue`.
-    let elsewhere =
-        |point: FailPoint| matches!(point, FailPoint::Row | FailPoint::ReplyStoring | FailPoint::ReplyStored);
+    // This project asks no language model, and a run exports nothing: see `dialogue` and `export`.
+    let elsewhere = |point: FailPoint| {
+        use FailPoint::{ExportRenamed, ExportRenaming, ExportWriting, ReplyStored, ReplyStoring, Row};
+        matches!(point, Row | ReplyStoring | ReplyStored | ExportWriting | ExportRenaming | ExportRenamed)
+    };
     for point in FailPoint::ALL.iter().copied().filter(|point| !elsewhere(*point)) {
         // The first passage, and a later one where there is one.
         for passage in [1, 3] {

@@ -7,6 +7,7 @@ mod benchmark;
 mod crash;
 mod dialogue;
 mod doctor;
+mod export;
 mod faults;
 mod fetch;
 mod fetch_refused;

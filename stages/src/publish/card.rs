@@ -19,6 +19,12 @@ const SIZES: [(u64, &str); 8] = [
     (10_000_000_000, "1B<n<10B"),
 ];
 
+/// The line that says where the digests are. An export, whose files are others, has another.
+pub(crate) const ON_FILES: &str =
+    "`release.json` has the digest of every file, all counts, and where the rows come from.";
+/// How the line begins that loads the rows.
+pub(crate) const LOADING: &str = "rows = load_dataset(";
+
 /// The card of a release with these files.
 pub(super) fn text(config: &PublishConfig, summary: &Summary, packed: &Packed, files: &[FileRecord]) -> String {
     let mut card = String::new();
@@ -111,9 +117,9 @@ fn prose(card: &mut String, config: &PublishConfig, summary: &Summary, packed: &
         writeln!(card, "\n{}", description.trim_end())?;
     }
     writeln!(card, "\nRelease `{}`, {} rows. {}", summary.release_id, summary.n_rows, rows_are(config.of))?;
-    writeln!(card, "`release.json` has the digest of every file, all counts, and where the rows come from.")?;
+    writeln!(card, "{ON_FILES}")?;
     writeln!(card, "\n```python\nfrom datasets import load_dataset\n")?;
-    writeln!(card, "rows = load_dataset(\"path/to/{}\")\n```", summary.release_id)?;
+    writeln!(card, "{LOADING}\"path/to/{}\")\n```", summary.release_id)?;
     if let Some(models) =
         summary.body.get("dialogues").and_then(|said| said.get("models")).and_then(|of| of.as_object())
     {

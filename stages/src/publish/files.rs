@@ -6,7 +6,7 @@ use cafe_pipeline::digest::Digest;
 use cafe_pipeline::frame;
 use cafe_pipeline::stage::{WorkContext, WorkError};
 use polars::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::arrow_schema;
 use super::config::Subject;
@@ -17,16 +17,16 @@ use crate::place::Placer;
 use crate::tables;
 
 /// A file of a release, as `release.json` lists it.
-#[derive(Clone, Debug, Serialize)]
-pub(super) struct FileRecord {
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct FileRecord {
     /// Relative to the release's folder.
-    pub(super) path: String,
+    pub(crate) path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) split: Option<String>,
+    pub(crate) split: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) n_rows: Option<u64>,
-    pub(super) n_bytes: u64,
-    pub(super) digest: Digest,
+    pub(crate) n_rows: Option<u64>,
+    pub(crate) n_bytes: u64,
+    pub(crate) digest: Digest,
 }
 
 /// Writes the files of `cut`. In memory are at once: a window of rows, and per split the file that is being filled.

@@ -54,8 +54,10 @@ mod verdicts;
 mod tests;
 
 use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, StageKind};
+pub(crate) use card::{LOADING, ON_FILES};
 pub use config::{CardConfig, Dialogues, LicencesConfig, PublishConfig, ScoresConfig, Subject};
-pub(crate) use release::RELEASE_JSON;
+pub(crate) use files::FileRecord;
+pub(crate) use release::{CARD, FORMAT, RELEASE_JSON};
 pub(crate) use verdicts::Verdicts;
 
 /// The stage kind.

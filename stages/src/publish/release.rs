@@ -22,9 +22,9 @@ use crate::place::Placer;
 /// The file that makes a folder a release.
 pub(crate) const RELEASE_JSON: &str = "release.json";
 /// The dataset card.
-const CARD: &str = "README.md";
+pub(crate) const CARD: &str = "README.md";
 /// Version of the format of `release.json`.
-const FORMAT: &str = "cafe-data-release/v1";
+pub(crate) const FORMAT: &str = "cafe-data-release/v1";
 
 /// The work of `publish`.
 pub(super) struct WriteRelease {
