@@ -17,6 +17,7 @@ pub mod picture;
 pub mod publish;
 pub mod report;
 pub mod retrieve;
+pub mod review;
 pub mod score;
 mod source;
 pub mod synthesize;
