@@ -14,6 +14,7 @@ mod power_cut;
 mod profusion;
 mod quickstart;
 mod report;
+mod review;
 mod score;
 mod support;
 mod surface;
