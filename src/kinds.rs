@@ -12,6 +12,7 @@ use cafe_stages::import::ImportKind;
 use cafe_stages::instruct::InstructKind;
 use cafe_stages::publish::PublishKind;
 use cafe_stages::retrieve::RetrieveKind;
+use cafe_stages::review::ReviewKind;
 use cafe_stages::score::ScoreKind;
 use cafe_stages::synthesize::SynthesizeKind;
 use cafe_stages::train::TrainKind;
@@ -31,6 +32,7 @@ pub(crate) fn registry() -> StageRegistry {
         .with(InstructKind)
         .with(PublishKind)
         .with(RetrieveKind::new(models.clone()))
+        .with(ReviewKind)
         .with(ScoreKind::new(models.clone()))
         .with(SynthesizeKind::new(models.clone()))
         .with(TrainKind::new(models))

@@ -4,6 +4,7 @@ mod export;
 mod model;
 mod models;
 mod profusion;
+mod review;
 mod train;
 
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ pub(crate) use export::{ExportArgs, ExportForm};
 pub(crate) use model::{ChatArgs, ConvertArgs, DrawArgs, GenerateArgs, GuidanceForm, SamplerForm, SpeakArgs};
 pub(crate) use models::{ModelsCommand, ModelsFetchArgs, ModelsListArgs, ModelsVerifyArgs};
 pub(crate) use profusion::{Preset, ProFusionArgs};
+pub(crate) use review::{ReviewCommand, ReviewExportArgs, ReviewImportArgs, ReviewStageArgs};
 pub(crate) use train::{
     Decay, DistanceForm, Initialiser, TokenPlace, TrainArgs, TrainCommand, TrainDiffusionArgs, TrainMllmArgs,
     TrainPromptNetArgs, Trains,
@@ -53,6 +55,9 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     /// One page that shows where the project stands: funnel, scores, yields, samples, costs. Needs nothing else to be opened.
     Report(ReportArgs),
+    /// What people say of candidates: the list of what waits for them, and filled-in lists.
+    #[command(subcommand)]
+    Review(ReviewCommand),
     /// SQL over the tables of the project, read-only.
     Query(QueryArgs),
     /// A new release from stored scores with other thresholds; nothing upstream is made again.

@@ -19,6 +19,7 @@ mod profusion;
 mod query;
 mod recut;
 mod report;
+mod review;
 mod run;
 mod schema;
 mod speak;
@@ -42,6 +43,7 @@ pub(crate) async fn run(command: Command, threads: usize) -> Result<u8, Failure>
         Command::Status(args) => status::run(&args).await,
         Command::Audit(args) => audit::run(&args).await,
         Command::Report(args) => report::run(args).await,
+        Command::Review(command) => review::run(command).await,
         Command::Query(args) => query::run(args).await,
         Command::Recut(args) => recut::run(args, threads).await,
         Command::Export(args) => export::run(args).await,

@@ -80,8 +80,8 @@ fn write(page: &Path, text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Temporary files are for their owner only; a report is for others, too.
-fn readable(file: &NamedTempFile) -> std::io::Result<()> {
+/// Temporary files are for their owner only; what a person asked for is for others, too.
+pub(super) fn readable(file: &NamedTempFile) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
 }

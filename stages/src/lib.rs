@@ -21,6 +21,7 @@ mod place;
 pub mod publish;
 pub mod report;
 pub mod retrieve;
+pub mod review;
 pub mod score;
 mod source;
 pub mod synthesize;

@@ -22,6 +22,8 @@ pub const CANDIDATE_REPLIES: &str = "candidate_replies";
 pub const SCORES: &str = "scores";
 /// What a filter decided.
 pub const VERDICTS: &str = "verdicts";
+/// What people said of candidates, each of them.
+pub const REVIEWS: &str = "reviews";
 /// What user and assistant say about a candidate: y and y~.
 pub const DIALOGUES: &str = "dialogues";
 /// Replies of language models that were asked for dialogues, usable or not.
@@ -200,6 +202,24 @@ pub fn verdicts(id_column: &'static str) -> TableDecl {
             ("reason", DataType::String),
             // The rules as text, with their thresholds.
             ("thresholds", DataType::String),
+        ],
+    )
+}
+
+/// `reviews`: what people said of candidates. A table of its own, because a candidate may have several reviewers, and because
+/// the ledger counts what machines spend.
+#[must_use]
+pub fn reviews() -> TableDecl {
+    table(
+        REVIEWS,
+        [
+            ("candidate_id", DataType::String),
+            // Null where nobody put down a name.
+            ("reviewer", DataType::String),
+            ("accepted", DataType::Boolean),
+            ("reason", DataType::String),
+            // How long the person took.
+            ("secs", DataType::Float64),
         ],
     )
 }

@@ -17,6 +17,7 @@ mod power_cut;
 mod profusion;
 mod quickstart;
 mod report;
+mod review;
 mod score;
 mod sid_round;
 mod support;

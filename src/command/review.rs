@@ -1,0 +1,134 @@
+//! `review`: the list of what waits for people, and what they say.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use cafe_pipeline::executor::Project;
+use cafe_pipeline::plan::PlanNode;
+use cafe_pipeline::query::QuerySource;
+use cafe_pipeline::text::counted;
+use cafe_stages::review::{self, KIND, Mistake, ReviewConfig, ReviewError, Sheet};
+use serde::Deserialize;
+
+use crate::cli::{ReviewCommand, ReviewExportArgs, ReviewImportArgs, ReviewStageArgs};
+use crate::failure::Failure;
+use crate::format::out;
+use crate::project;
+
+pub(super) async fn run(command: ReviewCommand) -> Result<u8, Failure> {
+    match command {
+        ReviewCommand::Export(args) => export(args).await,
+        ReviewCommand::Import(args) => import(args).await,
+    }
+}
+
+async fn export(args: ReviewExportArgs) -> Result<u8, Failure> {
+    let desk = Desk::open(&args.stage).await?;
+    let sheet = desk.sheet()?;
+    let (folder, name) = (args.output, desk.node.name.clone());
+    let path = folder.join(review::SHEET);
+    let exported = blocking(move || review::export(&desk.source, &desk.node, &sheet, &folder)).await?;
+    out(&format!("{}\n", path.display()))?;
+    eprintln!("{} wait for a verdict in {name}", counted(exported.n_rows, "candidate"));
+    if exported.n_without_picture > 0 {
+        eprintln!("warning: {} cannot be shown", counted(exported.n_without_picture, "picture"));
+    }
+    Ok(0)
+}
+
+async fn import(args: ReviewImportArgs) -> Result<u8, Failure> {
+    let text = std::fs::read_to_string(&args.csv)
+        .map_err(|error| Failure::usage(format!("cannot read {}: {error}", args.csv.display()), ""))?;
+    let new = Sheet::parse(&text).map_err(|mistakes| wrong(&args.csv, &mistakes))?;
+    let desk = Desk::open(&args.stage).await?;
+    let mut sheet = desk.sheet()?;
+    let path = desk.path.clone();
+    let known = blocking(move || review::candidates(&desk.source, &desk.node)).await?;
+    let n_unknown = new.ids().filter(|id| !known.contains(*id)).count() as u64;
+    let merged = sheet.merge(new);
+    write(&path, &sheet.to_csv())?;
+    out(&format!("{}: {} new, {} changed\n", path.display(), merged.n_new, merged.n_changed))?;
+    if n_unknown > 0 {
+        eprintln!("warning: {} not in this project; their verdicts are kept", counted(n_unknown, "candidate"));
+    }
+    Ok(0)
+}
+
+/// A `review` stage, its verdicts so far, and what it reads.
+struct Desk {
+    node: PlanNode,
+    /// The CSV file of the stage.
+    path: PathBuf,
+    source: QuerySource,
+}
+
+impl Desk {
+    async fn open(args: &ReviewStageArgs) -> Result<Self, Failure> {
+        let manifest = &args.manifest.manifest;
+        let project = project::open(manifest).await?;
+        project::must_have_run(&project.catalog, manifest).await?;
+        let node = stage(&project, args.stage.as_deref())?;
+        let decl = project.plan.manifest.stages.iter().find(|stage| stage.name == node.stage);
+        let config = decl.map(|stage| ReviewConfig::deserialize(&stage.config));
+        let config = config.ok_or_else(|| Failure::Internal(format!("there is no stage {}", node.stage)))?;
+        let config = config.map_err(|error| Failure::Internal(error.to_string()))?;
+        let files = project.catalog.files().await?;
+        let source = QuerySource::new(project.storage.root(), files).with_plan(&project.plan);
+        project.catalog.close().await;
+        Ok(Self { node, path: project.plan.manifest.folder().join(config.verdicts), source })
+    }
+
+    fn sheet(&self) -> Result<Sheet, Failure> {
+        match std::fs::read_to_string(&self.path) {
+            Ok(text) => Sheet::parse(&text).map_err(|mistakes| wrong(&self.path, &mistakes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Sheet::default()),
+            Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", self.path.display()), "")),
+        }
+    }
+}
+
+/// The stage that is meant.
+fn stage(project: &Project, name: Option<&str>) -> Result<PlanNode, Failure> {
+    let all = || project.plan.nodes.iter().filter(|node| node.kind == KIND);
+    let names: Vec<&str> = all().map(|node| node.stage.as_str()).collect();
+    match (name, names.as_slice()) {
+        (_, []) => {
+            Err(Failure::usage("the manifest has no stage of kind `review`", "add one whose `needs` names a filter"))
+        }
+        (None, [_, _, ..]) => {
+            Err(Failure::usage(format!("there are several reviews: {}", names.join(", ")), "choose one with --stage"))
+        }
+        (name, _) => all().find(|node| name.is_none_or(|name| name == node.stage)).cloned().ok_or_else(|| {
+            let name = name.unwrap_or_default();
+            Failure::usage(format!("no review is called `{name}`"), format!("there is {}", names.join(", ")))
+        }),
+    }
+}
+
+/// In one step: a run that is planned meanwhile sees the old file or the new one.
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::usage(format!("cannot write {}: {error}", path.display()), "");
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".verdicts-").tempfile_in(folder).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    super::report::readable(&file).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// All mistakes of a file, a line each.
+fn wrong(path: &Path, mistakes: &[Mistake]) -> Failure {
+    let lines: Vec<String> = mistakes.iter().map(|mistake| format!("{}, {mistake}", path.display())).collect();
+    Failure::usage(lines.join("\n"), "nothing was taken; correct these lines")
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReviewError> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(|error| Failure::Internal(error.to_string()))?;
+    done.map_err(|error| match error {
+        ReviewError::Write(..) => Failure::usage(error.to_string(), "choose another folder with -o"),
+        ReviewError::Query(_) | ReviewError::Table(_) => Failure::Transient(error.to_string()),
+    })
+}
