@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from runner import StageSpec, bundle_stage, cache_root, restore_stage, run_stage  # noqa: E402
 
 ORDER = ["fetch", "glyphs", "features", "split", "neighbours", "sheets", "tokenizer", "scenes", "subjects", "pairs", "pool",
-         "vae", "vae_decoder", "dino_condition", "clip_condition", "latents", "conditions", "cafe_start", "text_to_image",
+         "vae", "dino_condition", "clip_condition", "latents", "conditions", "cafe_start", "text_to_image",
          "dino_filter", "clip_filter", "dino_judge", "clip_judge", "onnx_filters", "measure_encoders",
          "measure_cafe"]
 

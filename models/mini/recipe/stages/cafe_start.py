@@ -18,16 +18,16 @@ from training.corpus import Subjects
 from training.diffusion import noise_scheduler, noised
 from training.loop import Plan, train
 from training.pictures import noun_shares
-from training.unet import CafeUNet
+from training.unet import SIDE, CafeUNet
 
-VERSION = 1
+VERSION = 2
 BUNDLED = {"family/cafe_unet": "cafe_unet"}
 INPUTS = ["subjects", "latents", "conditions"]
 
 
 def settings(smoke: bool) -> dict[str, Any]:
     """Lengths, the probability of dropping a condition, and how much more the drawing counts."""
-    return {"steps": 10 if smoke else 6000, "batch": 8 if smoke else 64, "learning_rate": 8e-4, "drop": 0.1,
+    return {"steps": 10 if smoke else 5000, "batch": 8 if smoke else 64, "learning_rate": 8e-4, "drop": 0.1,
             "cover": 2.0, "seed": 62}
 
 
@@ -83,7 +83,7 @@ def build(context: Context) -> None:
         return {"latents": torch.from_numpy(pairs.latents[targets]).float(),
                 "clip": torch.from_numpy(pairs.clip[targets]) * keep[0][:, None],
                 "dino": torch.from_numpy(pairs.dino[pairs.reference_at[references]]).float() * keep[1][:, None, None],
-                "cover": torch.nn.functional.avg_pool2d(alpha, 8)}
+                "cover": torch.nn.functional.adaptive_avg_pool2d(alpha, SIDE)}
 
     def loss_of(batch: dict[str, torch.Tensor], generator: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         x_t, t, v, weight = noised(batch["latents"], alphas, generator)

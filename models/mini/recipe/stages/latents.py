@@ -22,7 +22,7 @@ def settings(smoke: bool) -> dict[str, Any]:
 
 
 def build(context: Context) -> None:
-    """Write `latents.npy`, (N, C, 8, 8) f16, in the order of `Subjects.scene_rows`."""
+    """Write `latents.npy`, (N, C, 16, 16) f16, in the order of `Subjects.scene_rows`."""
     use_cores()
     subjects = Subjects(context.inputs["subjects"])
     vae = AutoencoderKL.from_pretrained(context.inputs["vae"] / "vae").eval()

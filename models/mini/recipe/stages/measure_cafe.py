@@ -22,12 +22,12 @@ from stages.sheets import sheet
 from training.clip import encode
 from training.pictures import Glyphs
 from training.tensors import pixels, scaled, use_cores
-from training.unet import CafeUNet, PlainProcessor
+from training.unet import SIDE, CafeUNet, PlainProcessor
 from world.scene import Variety
 from world.words import caption
 
 VERSION = 1
-INPUTS = ["glyphs", "split", "clip_condition", "dino_condition", "clip_filter", "dino_filter", "vae_decoder", "text_to_image", "cafe_start",
+INPUTS = ["glyphs", "split", "clip_condition", "dino_condition", "clip_filter", "dino_filter", "vae", "text_to_image", "cafe_start",
           "measure_encoders"]
 _VARIETY = Variety(style=0.0, turn=0.0, several=0.0)
 
@@ -54,7 +54,7 @@ def build(context: Context) -> None:
     chosen, inputs = context.settings, context.inputs
     glyphs = Glyphs(inputs["glyphs"], inputs["split"], chosen["split"])
     base = inputs["text_to_image"] / "text_to_image"
-    vae = AutoencoderKL.from_pretrained(inputs["vae_decoder"] / "vae").eval()
+    vae = AutoencoderKL.from_pretrained(inputs["vae"] / "vae").eval()
     text = CLIPTextModel.from_pretrained(base / "text_encoder").eval()
     tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer")
     unet = UNet2DConditionModel.from_pretrained(base / "unet").eval()
@@ -83,7 +83,7 @@ def build(context: Context) -> None:
                 "passes": float(((right >= clip_min) & (same >= dino_min)).mean())}
 
     def drawn_by(start: int, predict: Any, count: int) -> np.ndarray:
-        shape = (count, vae.config.latent_channels, 8, 8)
+        shape = (count, vae.config.latent_channels, SIDE, SIDE)
         return decoded(vae, ddim(predict, shape, chosen["steps"], chosen["seed"] + start))
 
     parts: dict[str, list[np.ndarray]] = {"w": [], **{str(alpha): [] for alpha in chosen["alphas"]}}

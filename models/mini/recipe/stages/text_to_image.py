@@ -19,8 +19,8 @@ from training.loop import Plan, train
 from training.unet import sd_unet
 from world.words import caption, instruction
 
-VERSION = 1
-# The VAE comes from the stage `vae_decoder`.
+VERSION = 2
+# The VAE is bundled by the stage `vae`.
 BUNDLED = {f"family/text_to_image/{part}": f"text_to_image/{part}" for part in ("unet", "text_encoder", "tokenizer", "scheduler")}
 INPUTS = ["subjects", "latents", "vae", "tokenizer"]
 _WIDTH = 128
