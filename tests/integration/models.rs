@@ -250,7 +250,7 @@ fn new_keys_and_values_are_fitted_to_captions() {
     assert!(written() != first && weights(&project, "fitted") == before);
     write_columns(&project.path("pairs.parquet"), 5, &["reference_image", "target_image"]);
     let said = train("without", "ridge").ends(2).stderr;
-    assert!(said.contains("row 0 of the pairs has no `caption`") && said.contains("--init orthogonal"), "{said}");
+    assert!(said.contains("row 0 of the pairs has no `caption`") && said.contains("begin with `orthogonal`"), "{said}");
 }
 
 #[test]

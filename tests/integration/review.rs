@@ -114,7 +114,7 @@ fn people_decide_what_is_published() {
     let mut published = column(&project, "SELECT candidate_id FROM quadruplets");
     published.sort();
     assert_eq!(published, ids[1..]);
-    assert_eq!(column(&project, "SELECT SUM(secs) FROM reviews"), ["8.0"]);
+    assert_eq!(column(&project, "SELECT SUM(secs) FROM reviews"), ["8"]);
     project.cafe(&["audit", "--verify"]).ends(0);
     project.cafe(&["review", "export", "-o", "rest"]).ends(0);
     assert!(waiting(&project, "rest").is_empty());

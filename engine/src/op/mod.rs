@@ -50,6 +50,9 @@ pub(crate) fn is_fused(x: &Tensor) -> bool {
 
 /// Runs `work` as one of the threads that share out operations. From any other thread each operation is handed over to
 /// them and waited for, which costs a small model more than the operations themselves.
+///
+/// Take no lock in `work` and compute while it is held: a thread that waits for a part of its work takes up other work meanwhile, and
+/// where that wants the same lock, it waits for itself. Lock outside.
 pub fn on_cores<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     rayon::scope(|_| work())
 }

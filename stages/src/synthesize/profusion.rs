@@ -51,11 +51,9 @@ impl ProFusion {
         let prompt = with_slot(asked.caption, asked.class)?;
         let engine = self.engine.get(|| ProFusionEngine::load(&folders(&self.family)?, &Device::Cpu))?;
         let drawn: Vec<u64> = (0..samples).map(|index| seeds.1.child(&index.to_string()).0).collect();
-        let images = op::on_cores(|| -> Result<Vec<RgbImage>, EngineError> {
-            let subject = self.subject(engine, seeds.0, asked, cache)?;
-            engine.generate(&subject, &[], &prompt, &drawn, &self.settings, &|_, _| {})
-        });
-        let images = images.map_err(work_error)?;
+        let subject = self.subject(engine, seeds.0, asked, cache).map_err(work_error)?;
+        let images = op::on_cores(|| engine.generate(&subject, &[], &prompt, &drawn, &self.settings, &|_, _| {}));
+        let images: Vec<RgbImage> = images.map_err(work_error)?;
         let sample = |((index, seed), image)| Sample { alpha: None, index, seed, image, said: None };
         Ok((0..).zip(drawn).zip(images).map(sample).collect())
     }
@@ -67,20 +65,22 @@ impl ProFusion {
         asked: Asked<'_>,
         cache: &Path,
     ) -> Result<Arc<Subject>, EngineError> {
-        // Held while it is tuned: two pairs of one reference do not tune it twice.
+        // Held while it is tuned: two pairs of one reference do not tune it twice. Never inside `on_cores`: a thread of the pool
+        // that waits for a part of its work takes up another row's meanwhile, and would wait for a lock that it holds itself.
         let mut tuned = self.tuned.lock().unwrap_or_else(PoisonError::into_inner);
         let key = format!("{} {}", asked.reference_id, asked.class);
         if let Some((_, subject)) = tuned.as_ref().filter(|(known, _)| *known == key) {
             return Ok(Arc::clone(subject));
         }
-        let subject = if self.tuning.n_iterations == 0 {
-            engine.untuned(asked.reference, asked.class)?
-        } else {
+        let subject = op::on_cores(|| {
+            if self.tuning.n_iterations == 0 {
+                return engine.untuned(asked.reference, asked.class);
+            }
             let settings = TuneSettings { seed: seed.child("tune").child(asked.reference_id).0, ..self.tuning.clone() };
             let cache = TuneCache::open(cache)?;
-            engine.tune(asked.reference, None, asked.class, &settings, Some(&cache), &|_, _| {})?
-        };
-        let subject = Arc::new(subject);
+            engine.tune(asked.reference, None, asked.class, &settings, Some(&cache), &|_, _| {})
+        });
+        let subject = Arc::new(subject?);
         *tuned = Some((key, Arc::clone(&subject)));
         Ok(subject)
     }
@@ -117,6 +117,28 @@ fn find_word(text: &str, word: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workers_that_ask_for_one_subject_at_once_all_get_it() {
+        let family = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/mini/family"));
+        let tuning = TuneSettings { n_augmentations: 1, n_iterations: 1, batch_size: 1, ..TuneSettings::default() };
+        let mut settings = ProFusionSettings::default();
+        settings.fusion.n_steps = 1;
+        let profusion = ProFusion::new(family, tuning, settings);
+        let cache = tempfile::tempdir().unwrap();
+        let picture = RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8 * 4, y as u8 * 4, 128]));
+        let make = |pair: &str| {
+            let asked = Asked { reference_id: "one", reference: &picture, class: "toy", caption: "a toy" };
+            let made = profusion.make((Seed(1), Seed(2).child(pair)), 1, asked, cache.path()).unwrap();
+            made.into_iter().map(|sample| sample.image.into_raw()).collect::<Vec<_>>()
+        };
+        let pairs = ["a", "b", "c", "d", "e", "f"];
+        let together: Vec<_> = std::thread::scope(|scope| {
+            let workers: Vec<_> = pairs.iter().map(|pair| scope.spawn(|| make(pair))).collect();
+            workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+        });
+        assert_eq!(together, pairs.map(make));
+    }
 
     #[test]
     fn the_token_takes_the_place_of_the_class() {
