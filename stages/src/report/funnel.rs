@@ -120,6 +120,7 @@ impl<'f> Steps<'f> {
         let judges: Vec<String> =
             tables.of(VERDICTS).filter(|part| part.columns.contains(id)).map(|part| part.node.clone()).collect();
         let facts = self.facts;
+        let is_one = tables.filters.iter().filter(|filter| judges.contains(&filter.node)).count() < 2;
         for node in facts.audit.nodes.iter().filter(|node| judges.contains(&node.node)) {
             let verdicts = node.verdicts.clone().unwrap_or_default();
             let filter = tables.filters.iter().find(|filter| filter.node == node.node);
@@ -130,6 +131,10 @@ impl<'f> Steps<'f> {
             // A row is rejected by the first rule that it fails: what is left passes on to the next.
             let mut left = verdicts.n_accepted + verdicts.rejected.values().sum::<u64>();
             let mut unexplained = verdicts.rejected.clone();
+            // Of several it is said which, and how many rows are its own.
+            if !is_one {
+                self.add(&format!("judged by {}", node.node), table, left, &[]);
+            }
             for (at, rule) in filter.rules.iter().enumerate() {
                 let is_last = at + 1 == filter.rules.len();
                 unexplained.retain(|reason, n| {
@@ -138,7 +143,8 @@ impl<'f> Steps<'f> {
                     !is_this
                 });
                 let n = if is_last { verdicts.n_accepted } else { left };
-                self.add(rule, table, n, &[node]);
+                let name = if is_one { rule.clone() } else { format!("{}: {rule}", node.node) };
+                self.add(&name, table, n, &[node]);
             }
         }
     }
