@@ -161,3 +161,14 @@ fn a_model_that_was_not_fetched_leaves_its_stage_pending() {
     assert!(said.contains("cafe-data models fetch smollm2-135m"), "{said}");
     project.cafe(&["audit"]).ends(0);
 }
+
+#[test]
+fn replies_that_cannot_be_used_stay_on_record_and_the_books_balance() {
+    let server =
+        Server::new(|request, _| if request.is_again() { request.good() } else { Answer::Content("Sure!".to_owned()) });
+    let project = project(&server);
+    project.cafe(&RUN).ends(0);
+    let tries = "SELECT count(*) AS n, sum(CASE WHEN error IS NULL THEN 1 ELSE 0 END) AS used FROM dialogue_tries";
+    assert_eq!(project.cafe(&["query", tries, "--format", "csv"]).ends(0).stdout, "n,used\n24,12\n");
+    project.cafe(&["audit", "--verify"]).ends(0);
+}

@@ -44,6 +44,7 @@ kind = "publish"
 name = "publish"
 needs = ["dialogue"]
 filtered = false
+scores = false
 TOML
 
 cd "$project"

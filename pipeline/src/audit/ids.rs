@@ -45,20 +45,23 @@ impl Keys {
     }
 }
 
-/// What tells the rows apart: the first column, when its name ends in `_id`, with the column behind it where that counts
-/// (`slot`, `dialogue_index`). Empty for a table without an id.
+/// What tells the rows apart: the first column, when its name ends in `_id`, with the columns behind it that tell rows of one id apart
+/// (`slot`, `dialogue_index`, `try`, `reviewer`). Empty for a table without an id.
 pub(super) fn keys(rows: &DataFrame) -> Vec<u128> {
     let Some(first) = rows.columns().first().filter(|column| column.name().ends_with("_id")) else { return Vec::new() };
-    let counter = rows.columns().get(1).filter(|column| {
+    let counts = |column: &&Column| {
         let name = column.name().as_str();
-        (name == "slot" || name.ends_with("_index")) && column.dtype().is_integer()
-    });
+        let is_number = column.dtype().is_integer();
+        name == "reviewer" || is_number && (matches!(name, "slot" | "try") || name.ends_with("_index"))
+    };
+    let behind = rows.columns().iter().skip(1).take_while(counts);
     let ids = first.as_materialized_series().rechunk();
-    let counters = counter.map(|column| column.as_materialized_series().rechunk());
-    let mut counts = counters.as_ref().map(Series::iter);
+    let behind: Vec<Series> = behind.map(|column| column.as_materialized_series().rechunk()).collect();
+    let mut counters: Vec<_> = behind.iter().map(Series::iter).collect();
     ids.iter()
         .map(|id| {
-            let count = counts.as_mut().and_then(Iterator::next).map_or_else(String::new, |count| count.to_string());
+            let counts = counters.iter_mut().filter_map(Iterator::next).map(|count| count.to_string());
+            let count = counts.collect::<Vec<_>>().join(" ");
             let text = id_text(&id);
             match u128::from_str_radix(&text, 16) {
                 Ok(id) if text.len() == 32 && count.is_empty() => id,
@@ -85,6 +88,11 @@ mod tests {
         let rows = df!("candidate_id" => ["a", "a", "a"], "slot" => [0_u32, 1, 0]).unwrap();
         let found = keys(&rows);
         assert_eq!((found[0] == found[1], found[0] == found[2]), (false, true));
+        let rows = df!("candidate_id" => ["a"; 3], "dialogue_index" => [0_u32, 0, 0], "try" => [0_u32, 1, 1]).unwrap();
+        let found = keys(&rows);
+        assert_eq!((found[0] == found[1], found[1] == found[2]), (false, true));
+        let rows = df!("candidate_id" => ["a"; 2], "reviewer" => ["ann", "bob"], "secs" => [1, 1]).unwrap();
+        assert_ne!(keys(&rows)[0], keys(&rows)[1]);
         assert!(keys(&df!("path" => ["a", "a"]).unwrap()).is_empty());
     }
 
