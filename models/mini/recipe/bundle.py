@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def _copied(source: Path, target: Path, half: bool) -> None:
         if path.name in FILES or path.suffix == ".png" or (path.suffix == ".onnx" and half):
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, place)
+            if path.name == "config.json":
+                _forget_place(place)
         elif path.suffix == ".safetensors":
             # Not needed where nothing is trained.
             import torch
@@ -32,6 +35,13 @@ def _copied(source: Path, target: Path, half: bool) -> None:
             if not all(torch.isfinite(value).all() for value in tensors.values() if value.is_floating_point()):
                 raise SystemExit(f"{path} has numbers that f16 has not")
             save_file(tensors, place, metadata={"format": "pt"})
+
+
+def _forget_place(config: Path) -> None:
+    """Take out where diffusers loaded the model from: a folder of the machine that trained it."""
+    read = json.loads(config.read_text())
+    if read.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(read, indent=2) + "\n")
 
 
 def bundle(output: Path, places: dict[str, str]) -> None:
