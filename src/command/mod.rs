@@ -26,6 +26,7 @@ mod speak;
 mod status;
 mod trace;
 mod train;
+mod whole;
 
 use crate::cli::Command;
 use crate::failure::Failure;

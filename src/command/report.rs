@@ -1,14 +1,13 @@
 //! `report`: where the project stands, as one page.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cafe_pipeline::audit::{AuditOptions, audit};
 use cafe_pipeline::executor::Project;
 use cafe_pipeline::query::{QueryError, QuerySource};
 use cafe_stages::report::{Facts, Report, ReportError};
-use tempfile::NamedTempFile;
 
+use super::whole::write;
 use crate::cli::ReportArgs;
 use crate::failure::Failure;
 use crate::format::{json, out};
@@ -36,7 +35,7 @@ pub(super) async fn run(args: ReportArgs) -> Result<u8, Failure> {
         return Ok(0);
     }
     let page = args.output.unwrap_or_else(|| beside(path));
-    write(&page, &text)?;
+    write(&page, &text, "choose another place with -o")?;
     out(&format!("{}\n", page.display()))?;
     Ok(0)
 }
@@ -65,25 +64,6 @@ async fn gather(project: &Project) -> Result<Facts, Failure> {
 
 fn beside(manifest: &Path) -> PathBuf {
     manifest.parent().unwrap_or(Path::new("")).join(PAGE)
-}
-
-/// In one step: whoever has the page open reloads the old one or the new one.
-fn write(page: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| {
-        Failure::usage(format!("cannot write {}: {error}", page.display()), "choose another place with -o")
-    };
-    let folder = page.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".report-").tempfile_in(folder).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    readable(&file).map_err(failed)?;
-    file.persist(page).map_err(|error| failed(error.error))?;
-    Ok(())
-}
-
-/// Temporary files are for their owner only; what a person asked for is for others, too.
-pub(super) fn readable(file: &NamedTempFile) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))
 }
 
 fn failure(error: ReportError) -> Failure {

@@ -1,6 +1,6 @@
 //! `review`: the list of what waits for people, and what they say.
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use cafe_pipeline::executor::Project;
@@ -10,6 +10,7 @@ use cafe_pipeline::text::counted;
 use cafe_stages::review::{self, KIND, Mistake, ReviewConfig, ReviewError, Sheet};
 use serde::Deserialize;
 
+use super::whole::write;
 use crate::cli::{ReviewCommand, ReviewExportArgs, ReviewImportArgs, ReviewStageArgs};
 use crate::failure::Failure;
 use crate::format::out;
@@ -46,7 +47,7 @@ async fn import(args: ReviewImportArgs) -> Result<u8, Failure> {
     let known = blocking(move || review::candidates(&desk.source, &desk.node)).await?;
     let n_unknown = new.ids().filter(|id| !known.contains(*id)).count() as u64;
     let merged = sheet.merge(new);
-    write(&path, &sheet.to_csv())?;
+    write(&path, &sheet.to_csv(), "")?;
     out(&format!("{}: {} new, {} changed\n", path.display(), merged.n_new, merged.n_changed))?;
     if n_unknown > 0 {
         eprintln!("warning: {} not in this project; their verdicts are kept", counted(n_unknown, "candidate"));
@@ -103,18 +104,6 @@ fn stage(project: &Project, name: Option<&str>) -> Result<PlanNode, Failure> {
             Failure::usage(format!("no review is called `{name}`"), format!("there is {}", names.join(", ")))
         }),
     }
-}
-
-/// In one step: a run that is planned meanwhile sees the old file or the new one.
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::usage(format!("cannot write {}: {error}", path.display()), "");
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".verdicts-").tempfile_in(folder).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    super::report::readable(&file).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 /// All mistakes of a file, a line each.

@@ -40,14 +40,11 @@ filtered = false
         server.url()
     ));
     project.pictures(&["animal"]);
-    let folder = project.path("pictures/animal");
-    let mut names: Vec<String> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
+    let names = project.names("animal");
     let mut table = "reference,target,instruction,caption,class\n".to_owned();
     for (at, name) in names.iter().take(6).enumerate() {
         let target = &names[(at + 1) % names.len()];
-        table += &format!("animal/{name},animal/{target},Put it on beach {at}.,a creature on beach {at},creature\n");
+        table += &format!("{name},{target},Put it on beach {at}.,a creature on beach {at},creature\n");
     }
     project.write("pictures/metadata.csv", table.as_bytes());
     project

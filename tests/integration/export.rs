@@ -44,15 +44,11 @@ file_rows = 2
 fn project() -> Project {
     let project = Project::new(MANIFEST);
     project.pictures(&["animal"]);
-    let mut names: Vec<String> = fs::read_dir(project.path("pictures/animal"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
+    let names = project.names("animal");
     let mut table = "reference,target,instruction,caption,class,license\n".to_owned();
     for (at, reference) in names.iter().enumerate() {
         let target = &names[(at + 1) % names.len()];
-        table += &format!("animal/{reference},animal/{target},Put it on beach {at}.,a beach {at},animal,CC0-1.0\n");
+        table += &format!("{reference},{target},Put it on beach {at}.,a beach {at},animal,CC0-1.0\n");
     }
     project.write("pictures/metadata.csv", table.as_bytes());
     project

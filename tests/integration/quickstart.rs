@@ -1,40 +1,26 @@
 //! The quickstart, small: every stage on the bundled models, killed and gone on with.
 
-use std::path::Path;
-
-use crate::support::program::Project;
+use crate::support::program::{Project, made_small};
 
 const QUICKSTART: &str = include_str!("../../manifests/quickstart.toml");
 
 /// Fewer steps, and thresholds that pictures of two steps pass. `demo` takes the manifest that is there already.
 fn project() -> Project {
-    let mut manifest = QUICKSTART.to_owned();
-    for (usual, small) in [
-        ("per_reference = 4", "per_reference = 2"),
-        ("steps = 12", "steps = 2"),
-        ("steps = 10", "steps = 2"),
-        ("iterations = 10", "iterations = 1"),
-        ("augmentations = 7", "augmentations = 1"),
-        ("tries = 3", "tries = 1"),
-        ("preset = \"mini-1\"", "rules = [{ column = \"clip\", min = -1.0 }, { column = \"dino\", min = -1.0 }]"),
-    ] {
-        assert!(manifest.contains(usual), "the quickstart has no `{usual}` any more");
-        manifest = manifest.replace(usual, small);
-    }
-    let project = Project::new(&manifest);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let copy = |from: &Path, to: &str| project.write(to, &std::fs::read(from).unwrap());
-    copy(&root.join("manifests/templates/mini.toml"), "templates/mini.toml");
-    // Three of the pool's references, in two shards.
-    let pool = root.join("models/mini/pool");
-    let metadata = std::fs::read_to_string(pool.join("metadata.csv")).unwrap();
-    let lines: Vec<&str> = metadata.lines().take(4).collect();
-    for line in &lines[1..] {
-        let name = line.split(',').next().unwrap();
-        copy(&pool.join(name), &format!("pool/{name}"));
-    }
-    project.write("pool/metadata.csv", (lines.join("\n") + "\n").as_bytes());
-    project.write("cafe.toml", manifest.replace("shard_rows = 4", "shard_rows = 2").as_bytes());
+    let manifest = made_small(
+        QUICKSTART,
+        &[
+            ("per_reference = 4", "per_reference = 2"),
+            ("steps = 12", "steps = 2"),
+            ("steps = 10", "steps = 2"),
+            ("iterations = 10", "iterations = 1"),
+            ("augmentations = 7", "augmentations = 1"),
+            ("tries = 3", "tries = 1"),
+            ("preset = \"mini-1\"", "rules = [{ column = \"clip\", min = -1.0 }, { column = \"dino\", min = -1.0 }]"),
+        ],
+    );
+    let project = Project::new(&manifest.replace("shard_rows = 4", "shard_rows = 2"));
+    // Three references, in two shards.
+    project.pool(3);
     project
 }
 

@@ -36,14 +36,7 @@ release = "set"
 fn project() -> Project {
     let project = Project::new(MANIFEST);
     project.pictures(&["animal", "food"]);
-    let names = |class: &str| {
-        let folder = std::fs::read_dir(project.path("pictures").join(class)).unwrap();
-        let mut names: Vec<String> =
-            folder.map(|entry| format!("{class}/{}", entry.unwrap().file_name().to_str().unwrap())).collect();
-        names.sort();
-        names
-    };
-    let (animals, foods) = (names("animal"), names("food"));
+    let (animals, foods) = (project.names("animal"), project.names("food"));
     let mut table = "reference,target,instruction,caption\n".to_owned();
     for animal in animals.iter().take(4) {
         table.push_str(&format!("{animal},{animal},put it on red,=1+1\n"));

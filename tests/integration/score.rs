@@ -34,14 +34,7 @@ const RUN: [&str; 5] = ["run", "--progress", "plain", "--lease", "3"];
 fn project() -> Project {
     let project = Project::new(MANIFEST);
     project.pictures(&["animal", "food"]);
-    let names = |class: &str| {
-        let folder = std::fs::read_dir(project.path("pictures").join(class)).unwrap();
-        let mut names: Vec<String> =
-            folder.map(|entry| format!("{class}/{}", entry.unwrap().file_name().to_str().unwrap())).collect();
-        names.sort();
-        names
-    };
-    let (animals, foods) = (names("animal"), names("food"));
+    let (animals, foods) = (project.names("animal"), project.names("food"));
     let mut table = "reference,target,instruction,caption\n".to_owned();
     for (animal, food) in animals.iter().zip(&foods).take(6) {
         table.push_str(&format!("{animal},{animal},put it on red,an animal on a red background\n"));

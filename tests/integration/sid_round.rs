@@ -1,42 +1,29 @@
 //! One round of self-distillation, small: seed data, a training, and what the trained weights draw.
 
-use std::path::Path;
-
-use crate::support::program::Project;
+use crate::support::program::{Project, made_small};
 
 const MANIFEST: &str = include_str!("../../manifests/sid-one-round.toml");
 
 /// Two references, one instruction each, as few steps as there can be, and thresholds that all pass.
 fn project() -> Project {
-    let mut manifest = MANIFEST.to_owned();
-    for (usual, small) in [
-        ("per_reference = 2", "per_reference = 1"),
-        ("steps = 12", "steps = 2"),
-        ("steps = 10", "steps = 2"),
-        ("steps = 20", "steps = 3"),
-        ("iterations = 10", "iterations = 1"),
-        ("augmentations = 7", "augmentations = 1"),
-        ("tries = 2", "tries = 1"),
-        ("batch_size = 4", "batch_size = 2"),
-        ("save_every = 10", "save_every = 1"),
-        ("column = \"dino\", min = 0.3", "column = \"dino\", min = -1.0"),
-        ("preset = \"mini-1\"", "rules = [{ column = \"dino\", min = -1.0 }]"),
-    ] {
-        assert!(manifest.contains(usual), "the manifest has no `{usual}` any more");
-        manifest = manifest.replace(usual, small);
-    }
+    let manifest = made_small(
+        MANIFEST,
+        &[
+            ("per_reference = 2", "per_reference = 1"),
+            ("steps = 12", "steps = 2"),
+            ("steps = 10", "steps = 2"),
+            ("steps = 20", "steps = 3"),
+            ("iterations = 10", "iterations = 1"),
+            ("augmentations = 7", "augmentations = 1"),
+            ("tries = 2", "tries = 1"),
+            ("batch_size = 4", "batch_size = 2"),
+            ("save_every = 10", "save_every = 1"),
+            ("column = \"dino\", min = 0.3", "column = \"dino\", min = -1.0"),
+            ("preset = \"mini-1\"", "rules = [{ column = \"dino\", min = -1.0 }]"),
+        ],
+    );
     let project = Project::new(&manifest);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let copy = |from: &Path, to: &str| project.write(to, &std::fs::read(from).unwrap());
-    copy(&root.join("manifests/templates/mini.toml"), "templates/mini.toml");
-    let pool = root.join("models/mini/pool");
-    let metadata = std::fs::read_to_string(pool.join("metadata.csv")).unwrap();
-    let lines: Vec<&str> = metadata.lines().take(3).collect();
-    for line in &lines[1..] {
-        let name = line.split(',').next().unwrap();
-        copy(&pool.join(name), &format!("pool/{name}"));
-    }
-    project.write("pool/metadata.csv", (lines.join("\n") + "\n").as_bytes());
+    project.pool(2);
     project
 }
 

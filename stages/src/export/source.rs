@@ -3,29 +3,19 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Component, Path};
 
 use cafe_pipeline::catalog::ReleaseRecord;
 use cafe_pipeline::digest::Digest;
 use cafe_pipeline::frame;
 use polars::prelude::DataFrame;
-use serde::Deserialize;
 
 use super::{Export, ExportError};
-use crate::publish::{FORMAT, FileRecord, RELEASE_JSON};
+use crate::publish::{Described, FileRecord, RELEASE_JSON};
 
 /// Rows read at once: few enough for their pixels to fit into memory.
 const WINDOW_ROWS: usize = 128;
 /// Bytes read at once.
 const PIECE_BYTES: usize = 1 << 20;
-
-/// What is read of `release.json`.
-#[derive(Debug, Deserialize)]
-struct Described {
-    format: String,
-    content_digest: String,
-    files: Vec<FileRecord>,
-}
 
 /// An open release.
 pub(super) struct Source<'a> {
@@ -40,23 +30,8 @@ impl<'a> Source<'a> {
     /// Reads what the release says of itself.
     pub(super) fn open(export: &'a Export<'a>) -> Result<Self, ExportError> {
         let release = export.release;
-        let failed = |fault: String| damaged(release, RELEASE_JSON, fault);
-        let mut json = Vec::new();
-        let path = format!("{}/{RELEASE_JSON}", release.path);
-        let read = export.storage.open(&path).and_then(|mut file| file.read_to_end(&mut json));
-        read.map_err(|error| failed(format!("cannot be read: {error}")))?;
-        if Digest::of(&json) != release.digest {
-            return Err(failed("has other bytes than were published".to_owned()));
-        }
-        let described: Described = serde_json::from_slice(&json)
-            .map_err(|error| failed(format!("is not as this version of cafe-data writes it: {error}")))?;
-        if described.format != FORMAT {
-            let format = &described.format;
-            return Err(failed(format!("has the format `{format}`, and this version of cafe-data reads `{FORMAT}`")));
-        }
-        if let Some(file) = described.files.iter().find(|file| !is_inside(file)) {
-            return Err(failed(format!("lists `{}`, which is no file of the release's folder", file.path)));
-        }
+        let (described, json) = Described::read(export.storage, &release.path, release.digest)
+            .map_err(|fault| damaged(release, RELEASE_JSON, fault))?;
         Ok(Self { export, described, json, n_done: Cell::new(0) })
     }
 
@@ -174,13 +149,4 @@ impl<'a> Source<'a> {
 
 fn damaged(release: &ReleaseRecord, file: &str, fault: String) -> ExportError {
     ExportError::Damaged { release: release.release_id.clone(), file: file.to_owned(), fault }
-}
-
-/// Whether path and split can stand in the names of files without leaving the folder.
-fn is_inside(file: &FileRecord) -> bool {
-    let mut parts = Path::new(&file.path).components();
-    let is_word = |split: &String| !split.is_empty() && split.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    !file.path.is_empty()
-        && parts.all(|part| matches!(part, Component::Normal(_)))
-        && file.split.as_ref().is_none_or(is_word)
 }

@@ -36,6 +36,7 @@ mod card;
 mod compile;
 mod config;
 mod cut;
+mod described;
 mod features;
 mod files;
 mod gather;
@@ -56,8 +57,11 @@ mod tests;
 use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, StageKind};
 pub(crate) use card::{LOADING, ON_FILES};
 pub use config::{CardConfig, Dialogues, LicencesConfig, PublishConfig, ScoresConfig, Subject};
+pub(crate) use described::Described;
 pub(crate) use files::FileRecord;
-pub(crate) use release::{CARD, FORMAT, RELEASE_JSON};
+#[cfg(test)]
+pub(crate) use release::FORMAT;
+pub(crate) use release::{CARD, RELEASE_JSON};
 pub(crate) use verdicts::Verdicts;
 
 /// The stage kind.

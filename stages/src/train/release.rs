@@ -1,27 +1,13 @@
 //! The pairs of a release, as a training reads them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cafe_pipeline::digest::Digest;
 use cafe_pipeline::stage::WorkError;
 use cafe_pipeline::storage::Storage;
-use serde::Deserialize;
 
-use crate::publish::RELEASE_JSON;
+use crate::publish::{Described, RELEASE_JSON};
 use crate::training_pairs::{TrainingPairs, Wanted};
-
-/// What is read of `release.json`.
-#[derive(Deserialize)]
-struct Listing {
-    files: Vec<ListedFile>,
-}
-
-#[derive(Deserialize)]
-struct ListedFile {
-    path: String,
-    #[serde(default)]
-    split: Option<String>,
-}
 
 /// The pairs in `split` of the release in `folder`, whose `release.json` must have this digest.
 pub(super) fn pairs(
@@ -30,25 +16,15 @@ pub(super) fn pairs(
     digest: &str,
     split: &str,
 ) -> Result<TrainingPairs, WorkError> {
-    let path = format!("{folder}/{RELEASE_JSON}");
-    let mut bytes = Vec::new();
-    let read = storage.open(&path).and_then(|mut file| std::io::Read::read_to_end(&mut file, &mut bytes));
-    read.map_err(|error| {
-        WorkError::Systemic(format!("{path}: {error}; `cafe-data audit --verify` says what is damaged"))
-    })?;
-    if Digest::of(&bytes).to_hex() != digest {
-        let message = format!("{path} is not what was published; `cafe-data audit --verify` says what is damaged");
-        return Err(WorkError::Systemic(message));
-    }
-    let listing: Listing = serde_json::from_slice(&bytes)
-        .map_err(|error| WorkError::Systemic(format!("{path} cannot be read: {error}")))?;
+    let damaged = |fault: String| {
+        let advice = "`cafe-data audit --verify` says what is damaged";
+        WorkError::Systemic(format!("{folder}/{RELEASE_JSON} is not what was published: it {fault}; {advice}"))
+    };
+    let digest = Digest::from_hex(digest).map_err(|error| damaged(format!("has no digest: {error}")))?;
+    let (described, _) = Described::read(storage, folder, digest).map_err(damaged)?;
     let root = storage.root().join(folder);
-    let files: Vec<PathBuf> = listing
-        .files
-        .iter()
-        .filter(|file| file.split.as_deref() == Some(split))
-        .map(|file| root.join(Path::new(&file.path)))
-        .collect();
+    let of_split = described.files.iter().filter(|file| file.split.as_deref() == Some(split));
+    let files: Vec<PathBuf> = of_split.map(|file| root.join(&file.path)).collect();
     let pairs =
         TrainingPairs::of_files(files, Wanted::Pairs).map_err(|error| WorkError::Systemic(error.to_string()))?;
     if pairs.n_rows() == 0 {

@@ -29,10 +29,11 @@ fn bench() -> Bench {
     let folder = bench.context().storage.root().join("releases/set-1/data");
     std::fs::create_dir_all(&folder).unwrap();
     let bytes = frame::to_parquet(&mut DataFrame::new(4, columns).unwrap(), &[]).unwrap();
-    std::fs::write(folder.join("train-00000-of-00001.parquet"), bytes).unwrap();
-    let listing = json!({ "files": [
-        { "path": "README.md", "n_bytes": 1 },
-        { "path": "data/train-00000-of-00001.parquet", "split": "train", "n_rows": 4 },
+    std::fs::write(folder.join("train-00000-of-00001.parquet"), &bytes).unwrap();
+    let digest = Digest::of(&bytes).to_hex();
+    let listing = json!({ "format": "cafe-data-release/v1", "content_digest": digest, "files": [
+        { "path": "README.md", "n_bytes": 1, "digest": digest },
+        { "path": "data/train-00000-of-00001.parquet", "split": "train", "n_rows": 4, "n_bytes": bytes.len(), "digest": digest },
     ] });
     std::fs::write(folder.join("../release.json"), listing.to_string()).unwrap();
     let digest = Digest::of(listing.to_string().as_bytes()).to_hex();

@@ -10,6 +10,14 @@ use tempfile::TempDir;
 /// The program.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_cafe-data");
 
+/// `manifest` with what is usual in it replaced by what is quick.
+pub(crate) fn made_small(manifest: &str, changes: &[(&str, &str)]) -> String {
+    changes.iter().fold(manifest.to_owned(), |manifest, (usual, small)| {
+        assert!(manifest.contains(usual), "the manifest has no `{usual}` any more");
+        manifest.replace(usual, small)
+    })
+}
+
 /// A project folder.
 pub(crate) struct Project {
     pub(crate) dir: TempDir,
@@ -55,6 +63,30 @@ impl Project {
                 self.write(&format!("pictures/{class}/{name}"), &std::fs::read(entry.path()).unwrap());
             }
         }
+    }
+
+    /// The names of the pictures of a class, in order.
+    pub(crate) fn names(&self, class: &str) -> Vec<String> {
+        let folder = std::fs::read_dir(self.path("pictures").join(class)).unwrap();
+        let mut names: Vec<String> =
+            folder.map(|entry| format!("{class}/{}", entry.unwrap().file_name().to_str().unwrap())).collect();
+        names.sort();
+        names
+    }
+
+    /// The first `n` references of the mini family's pool, and the words for its world.
+    pub(crate) fn pool(&self, n: usize) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let copy = |from: &Path, to: &str| self.write(to, &std::fs::read(from).unwrap());
+        copy(&root.join("manifests/templates/mini.toml"), "templates/mini.toml");
+        let pool = root.join("models/mini/pool");
+        let metadata = std::fs::read_to_string(pool.join("metadata.csv")).unwrap();
+        let lines: Vec<&str> = metadata.lines().take(n + 1).collect();
+        for line in &lines[1..] {
+            let name = line.split(',').next().unwrap();
+            copy(&pool.join(name), &format!("pool/{name}"));
+        }
+        self.write("pool/metadata.csv", (lines.join("\n") + "\n").as_bytes());
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
