@@ -8,16 +8,32 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import CLIPModel, CLIPTokenizer, ViTModel
+from transformers import CLIPModel, CLIPTokenizer, Dinov2Model, ViTModel
 
 from training.clip import encode
-from training.corpus import changed
+from training.corpus import KINDS, changed
 from training.pictures import Glyphs
 from training.tensors import pixels, scaled
-from world.scene import Scene, Variety
+from world.scene import DRAWN, Scene, Variety
 from world.words import caption
 
 FALSE_ACCEPTS = 0.05
+
+
+@dataclass(frozen=True)
+class World:
+    """What pictures show in a measurement: of words, of drawings, and which attributes captions have wrong."""
+
+    said: Variety
+    seen: Variety
+    kinds: tuple[str, ...]
+
+
+# All that encoders were trained on, and the part of it that generators draw: thresholds are of that part.
+WORLDS = {
+    "whole": World(Variety(), Variety(style=0.2, turn=0.08, several=0.06), KINDS),
+    "drawn": World(DRAWN, DRAWN, ("colour", "pattern", "noun", "size")),
+}
 
 
 def _unit(rows: list[torch.Tensor]) -> np.ndarray:
@@ -80,22 +96,23 @@ class Pair:
     kind: str
 
 
-def caption_pairs(glyphs: Glyphs, count: int, seed: int) -> list[Pair]:
+def caption_pairs(glyphs: Glyphs, world: World, count: int, seed: int) -> list[Pair]:
     """Scenes of a split with right and wrong words; both captions by one template."""
     made = []
     for index in range(count):
         rng = np.random.default_rng([seed, index])
-        scene = glyphs.scene(rng, Variety())
-        other, kind = changed(scene, rng, glyphs.split, glyphs)
+        scene = glyphs.scene(rng, world.said)
+        other, kind = changed(scene, rng, glyphs.split, glyphs, world.kinds)
         # The same template for both, or the template would tell.
         words, wrong = (caption(s, np.random.default_rng([seed, index, 1]), glyphs.split) for s in (scene, other))
         made.append(Pair(scene, words, wrong, kind))
     return made
 
 
-def measure_clip(clip: Clip, glyphs: Glyphs, count: int, seed: int, threshold: float | None = None) -> dict[str, Any]:
+def measure_clip(clip: Clip, glyphs: Glyphs, world: World, count: int, seed: int, threshold: float | None = None
+                 ) -> dict[str, Any]:
     """Scores of right captions, of random ones and of those with one attribute wrong; retrieval among 100."""
-    pairs = caption_pairs(glyphs, count, seed)
+    pairs = caption_pairs(glyphs, world, count, seed)
     seen = clip.images([glyphs.render(pair.scene) for pair in pairs])
     right, wrong = clip.texts([pair.words for pair in pairs]), clip.texts([pair.wrong for pair in pairs])
     match, hard = (seen * right).sum(1), (seen * wrong).sum(1)
@@ -124,16 +141,19 @@ def measure_clip(clip: Clip, glyphs: Glyphs, count: int, seed: int, threshold: f
     }
 
 
-def measure_dino(dino: Dino, glyphs: Glyphs, per_glyph: int, seed: int, threshold: float | None = None) -> dict[str, Any]:
-    """Scores of a reference against scenes of its drawing and of others of its category, and what backgrounds do to them."""
-    variety = Variety(style=0.2, turn=0.08, several=0.06)
+def measure_dino(dino: Any, glyphs: Glyphs, world: World, per_glyph: int, seed: int, threshold: float | None = None
+                 ) -> dict[str, Any]:
+    """Scores of a reference against scenes of its drawing and of others of its category, and what backgrounds do to them.
+
+    `dino` has `images`, as `Dino` has.
+    """
     references, scenes, owners, grounds = [], [], [], []
     for glyph in glyphs.members:
         rng = np.random.default_rng([seed, glyph])
         reference = glyphs.reference(rng, glyph)
         references.append(reference)
         for _ in range(per_glyph):
-            scenes.append(glyphs.scene(rng, variety, glyph))
+            scenes.append(glyphs.scene(rng, world.seen, glyph))
             owners.append(len(references) - 1)
             grounds.append(float(np.linalg.norm(np.subtract(reference.background.main, scenes[-1].background.main))))
     first = dino.images([glyphs.render(scene) for scene in references])
@@ -161,3 +181,11 @@ def measure_dino(dino: Dino, glyphs: Glyphs, per_glyph: int, seed: int, threshol
     }
 
 
+def measure_pair(inputs: dict[str, Path], pair: str, glyphs: Glyphs, world: World, chosen: dict[str, Any],
+                 known: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Both encoders of `pair`; with the thresholds of `known`, an earlier measurement, where there is one."""
+    clip = Clip(inputs[f"clip_{pair}"] / "model")
+    dino = Dino(inputs[f"dino_{pair}"] / "model", Dinov2Model if pair == "condition" else ViTModel)
+    clip_min, dino_min = (known[name]["threshold"] if known else None for name in ("clip", "dino"))
+    return {"clip": measure_clip(clip, glyphs, world, chosen["captions"], chosen["seed"], clip_min),
+            "dino": measure_dino(dino, glyphs, world, chosen["scenes"], chosen["seed"] + 1, dino_min)}

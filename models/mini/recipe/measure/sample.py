@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,3 +45,16 @@ def guided(forward: Callable[..., torch.Tensor], clip: torch.Tensor, dino: torch
         return nothing + dino_scale * (subject - nothing) + clip_scale * (both - subject)
 
     return predict
+
+
+def told(predict: Any, with_text: torch.Tensor, without: torch.Tensor, scale: float
+         ) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Classifier-free guidance of the base model; states are (B, T, D)."""
+
+    def guided_by_text(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            both = predict(x.repeat(2, 1, 1, 1), t.repeat(2), torch.cat([without, with_text])).sample.float()
+        first, second = both.chunk(2)
+        return first + scale * (second - first)
+
+    return guided_by_text

@@ -16,6 +16,7 @@ from training.clip import encode
 from training.corpus import Subjects
 from training.diffusion import noise_scheduler, noised
 from training.loop import Plan, train
+from training.tensors import fused
 from training.unet import sd_unet
 from world.words import caption, instruction
 
@@ -28,7 +29,7 @@ _WIDTH = 128
 
 def settings(smoke: bool) -> dict[str, Any]:
     """Widths and lengths."""
-    return {"text_layers": 4, "steps": 10 if smoke else 2500, "batch": 8 if smoke else 64,
+    return {"text_layers": 4, "steps": 10 if smoke else 4000, "batch": 8 if smoke else 64,
             "learning_rate": 8e-4, "drop": 0.1, "seed": 51}
 
 
@@ -57,6 +58,7 @@ def build(context: Context) -> None:
     n_unet, n_text = (sum(p.numel() for p in modules[name].parameters()) for name in ("unet", "text"))
     assert n_unet <= 5_000_000 and n_text <= 2_000_000, (n_unet, n_text)
     scheduler = noise_scheduler()
+    predict = fused(modules["unet"], chosen["steps"])
 
     def make(rng: np.random.Generator, _: int) -> tuple[torch.Tensor, torch.Tensor]:
         drawn = rng.choice(len(rows), chosen["batch"], replace=False)
@@ -69,7 +71,7 @@ def build(context: Context) -> None:
         latents, ids = batch
         x_t, t, v, weight = noised(latents, scheduler.alphas_cumprod, generator)
         states = modules["text"](input_ids=ids).last_hidden_state
-        error = (modules["unet"](x_t, t, states).sample.float() - v).square().mean((1, 2, 3))
+        error = (predict(x_t, t, states).sample.float() - v).square().mean((1, 2, 3))
         return (weight * error).mean(), {"v": float(error.detach().mean())}
 
     plan = Plan(chosen["steps"], chosen["learning_rate"], chosen["seed"])

@@ -16,12 +16,14 @@ from world.scene import POSITIONS, SIZES, STYLES, TINTS, Scene, Variant, arrange
 SIDE = 64
 
 
-def changed(scene: Scene, rng: np.random.Generator, split: str, glyphs: Glyphs) -> tuple[Scene, str]:
+KINDS = ("colour", "pattern", "noun", "style", "size", "position")
+
+
+def changed(scene: Scene, rng: np.random.Generator, split: str, glyphs: Glyphs, among: tuple[str, ...] = KINDS
+            ) -> tuple[Scene, str]:
     """The scene with one attribute changed, and its name: a hard negative of its words."""
-    kinds = ["colour", "pattern", "noun", "style"]
-    if scene.count == 1:
-        kinds += ["size"] + (["position"] if scene.size != "large" else [])
-    kind = str(rng.choice(kinds))
+    cannot = {"size", "position"} if scene.count > 1 else {"position"} if scene.size == "large" else set()
+    kind = str(rng.choice([kind for kind in among if kind not in cannot]))
     ground = scene.background
     if kind == "colour":
         other = str(rng.choice([c for c in COLOURS if c != ground.colour]))

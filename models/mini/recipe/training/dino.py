@@ -1,7 +1,8 @@
 """Vision transformers that tell drawings apart: two views of one drawing are near, any other drawing is far.
 
-Nothing but the drawings is known to the loss: no codepoint, no noun. The condition encoder also has to draw what its
-patches hold, without the background, so that its tokens keep what a generator needs.
+Nothing but the drawings is known to the loss: no codepoint, no noun. Where a plan says so, an encoder also has to draw what its
+patches hold, without the background: E so that its tokens keep what a generator needs, the filter so that it makes more of
+half of the drawings.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from runner import Context
 from training.corpus import Subjects
 from training.loop import Plan, train
 from training.pictures import noun_shares
-from training.tensors import pixels, scaled
+from training.tensors import fused, pixels, scaled
 from training.processor import write_processor
 
 
@@ -68,6 +69,7 @@ def build(context: Context, plan: DinoPlan) -> None:
     modules["dino"].set_attn_implementation("eager")
     if plan.draws:
         modules["draw"] = torch.nn.Linear(plan.width, 4 * 64)
+    seen_by = fused(modules["dino"], plan.steps)
 
     def make(rng: np.random.Generator, _: int) -> tuple[torch.Tensor, torch.Tensor]:
         # Half of the batch shares four nouns: the negatives that matter are those of one's own category.
@@ -85,7 +87,7 @@ def build(context: Context, plan: DinoPlan) -> None:
 
     def loss_of(batch: Any, _: torch.Generator) -> tuple[torch.Tensor, dict[str, float]]:
         pictures, covers = batch
-        states = modules["dino"](pixel_values=scaled(pictures)).last_hidden_state
+        states = seen_by(pixel_values=scaled(pictures)).last_hidden_state
         classes = torch.nn.functional.normalize(states[:, 0].float(), dim=-1)
         first, second = classes.chunk(2)
         scores = torch.cat([first, second]) @ torch.cat([first, second]).T / plan.temperature

@@ -20,6 +20,10 @@ _INSTRUCTIONS = {
 }
 
 
+_REPLIES = ("Here is your {noun} {place}on {background}.", "I put your {noun} {place}on {background}.",
+            "Sure! Here is your {noun} {place}on {background}.")
+
+
 def _article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
@@ -75,3 +79,9 @@ def instruction(scene: Scene, rng: np.random.Generator, split: str = "base") -> 
     if adjectives:
         it = f"{it} {adjectives}"
     return _clean(str(rng.choice(known)).format(it=it, place=_place(scene), background=background_words(scene)))
+
+
+def reply(scene: Scene, rng: np.random.Generator) -> str:
+    """What an assistant says when it gives the picture: "Here is your large fruit on a red background."."""
+    noun = f"{_adjectives(scene)} {scene.noun}".strip()
+    return _clean(str(rng.choice(_REPLIES)).format(noun=noun, place=_place(scene), background=background_words(scene)))
