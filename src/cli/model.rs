@@ -48,7 +48,7 @@ pub(crate) struct DrawArgs {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SpeakArgs {
     /// The language model that the family's `mllm` was trained with, in Hugging Face layout, or the name of a fetched one; default:
-    /// the family's `mllm/base`.
+    /// the family's `mllm/base`, else a fetched one.
     #[arg(long, env = "CAFE_LLM", value_name = "DIR|NAME")]
     pub(crate) llm: Option<PathBuf>,
     /// The longest reply, in tokens.

@@ -108,7 +108,8 @@ pub(crate) struct TrainPromptNetArgs {
 pub(crate) struct TrainMllmArgs {
     #[command(flatten)]
     pub(crate) train: TrainArgs,
-    /// The language model, in Hugging Face layout, or the name of a fetched one; default: the family's `mllm/base`.
+    /// The language model, in Hugging Face layout, or the name of a fetched one; default: the family's `mllm/base`,
+    /// else a fetched one.
     #[arg(long, env = "CAFE_LLM", value_name = "DIR|NAME")]
     pub(crate) llm: Option<PathBuf>,
     /// Starts anew, even if the family has an `mllm`; the next four are then what it is made as.

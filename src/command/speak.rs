@@ -15,7 +15,7 @@ pub(super) fn load(args: &SpeakArgs, family: &Family, engine: &CafeEngine) -> Re
     let folder = family.folder(Role::Mllm);
     let base = Base::load(&resolve::llm(args.llm.as_deref(), &folder)?, &Device::Cpu)?;
     let assistant = Assistant::load(&folder, base)?;
-    assistant.check_encoders(engine.encoders().widths(), &folder.join("config.json"))?;
+    assistant.config().check_encoders(engine.encoders().widths(), &folder.join("config.json"))?;
     Ok(assistant)
 }
 

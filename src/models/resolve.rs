@@ -65,9 +65,24 @@ pub(crate) fn family(named: Option<&Path>) -> Result<Family, Failure> {
     Ok(Family::open(&folder(named, ModelRole::Family)?)?)
 }
 
-/// The folder of the language model: that which is `named`, or has this name; else the one below the assistant's, `mllm`.
+/// The folder of the language model: that which is `named`, or has this name; else the one below the assistant's, `mllm`, or one
+/// that was fetched. A wrong one is found out by the digest that the assistant has of its own.
 pub(crate) fn llm(named: Option<&Path>, mllm: &Path) -> Result<PathBuf, Failure> {
-    named.map_or_else(|| Ok(mllm.join("base")), |named| folder(named, ModelRole::Llm))
+    if let Some(named) = named {
+        return folder(named, ModelRole::Llm);
+    }
+    let own = mllm.join("base");
+    if own.is_dir() {
+        return Ok(own);
+    }
+    let registry = Registry::open(None)?;
+    let (fetched, names) = for_role(ModelRole::Llm, &registry)?;
+    fetched.ok_or_else(|| {
+        Failure::usage(
+            format!("there is no language model: neither {}, nor a fetched one", own.display()),
+            format!("run `cafe-data models fetch NAME` ({}), or name a folder as --llm", names.join(", ")),
+        )
+    })
 }
 
 /// The folder `named`; or that of the fetched model of this name, whose role must be `role`.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cafe::{Family, Role};
 use crate::error::{EngineError, Result};
 
 /// What `model_type` is.
@@ -93,6 +94,17 @@ impl AdapterConfig {
         let config: Self = crate::config::read(path)?;
         config.check(path)?;
         Ok(config)
+    }
+
+    /// Checks that E and F of a family, of the widths `D_clip` and `D_dino`, are those that the adapter was trained with; `path` is
+    /// its config.
+    ///
+    /// # Errors
+    /// When one has another width.
+    pub fn check_encoders(&self, (clip_dim, dino_dim): (usize, usize), path: &Path) -> Result<()> {
+        let of_clip = ("projection_dim", self.projection_dim, Role::ClipCondition, clip_dim);
+        let of_dino = ("vision_hidden_size", self.vision_hidden_size, Role::DinoCondition, dino_dim);
+        Family::check_widths(path, [of_clip, of_dino])
     }
 
     /// # Errors

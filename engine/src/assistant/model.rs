@@ -7,7 +7,6 @@ use candle_core::{Device, Result as TensorResult, Tensor};
 use super::adapter::Adapter;
 use super::config::{AdapterConfig, TokenAfter};
 use super::prompt::{Dialogue, Prompt};
-use crate::cafe::{Family, Role};
 use crate::error::{EngineError, Result};
 use crate::language::{ChatTokenizer, Llama, LlamaConfig, Message};
 use crate::weights::Weights;
@@ -94,18 +93,6 @@ impl Assistant {
     #[must_use]
     pub fn config(&self) -> &AdapterConfig {
         self.adapter.config()
-    }
-
-    /// Checks that E and F of a family, of the widths `D_clip` and `D_dino`, are those that the adapter was trained with; `path` is
-    /// its config.
-    ///
-    /// # Errors
-    /// When one has another width.
-    pub fn check_encoders(&self, (clip_dim, dino_dim): (usize, usize), path: &Path) -> Result<()> {
-        let config = self.config();
-        let of_clip = ("projection_dim", config.projection_dim, Role::ClipCondition, clip_dim);
-        let of_dino = ("vision_hidden_size", config.vision_hidden_size, Role::DinoCondition, dino_dim);
-        Family::check_widths(path, [of_clip, of_dino])
     }
 
     /// A conversation, as it is read: the system's words before it, where the adapter was trained with some and the

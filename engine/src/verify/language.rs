@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use candle_core::Tensor;
+
 use super::{Check, Relatives, check, conditions_of, noise, sound};
 use crate::Device;
-use crate::assistant::{Assistant, AssistantRequest, Base};
+use crate::assistant::{Adapter, AdapterConfig, Assistant, AssistantRequest, Base};
 use crate::error::{EngineError, Result};
 use crate::language::{ChatTokenizer, Llama, Message, Sampling};
 
@@ -23,31 +25,38 @@ pub(super) fn language(folder: &Path) -> Vec<Check> {
 
 pub(super) fn mllm(folder: &Path, relatives: &Relatives) -> Vec<Check> {
     let base = folder.join("base");
-    let mut checks = Vec::new();
-    if base.is_dir() {
-        checks.extend(language(&base).into_iter().map(|check| Check { what: "base", ..check }));
-        checks.push(check("reply", || reply(folder, &base, relatives)));
-    } else {
-        checks.push(check("base", || {
-            let message =
-                "there is no such folder: put the language model there that the projections were trained with";
-            Err(EngineError::config(base, message))
-        }));
+    if !base.is_dir() {
+        // The language model may be a folder of its own: then it is verified as one.
+        return vec![check("projections", || projections(folder, relatives))];
     }
+    let mut checks: Vec<Check> = language(&base).into_iter().map(|check| Check { what: "base", ..check }).collect();
+    checks.push(check("reply", || reply(folder, &base, relatives)));
     checks
+}
+
+/// What the language model would be shown, and what would be made of one of its states.
+fn projections(folder: &Path, relatives: &Relatives) -> Result<String> {
+    let adapter = Adapter::load(folder, &Device::Cpu)?;
+    let dino = seen(adapter.config(), folder, relatives)?; // (1, 1 + N, D_dino)
+    let shown = sound(&adapter.image_tokens(&dino)?)?;
+    Ok(format!("{shown}; H(s) {}", sound(&adapter.project(&adapter.token().unsqueeze(0)?)?)?))
+}
+
+/// E of a small picture, by the family's encoders if it has some: they must be those of the training.
+fn seen(config: &AdapterConfig, folder: &Path, relatives: &Relatives) -> Result<Tensor> {
+    let encoders = relatives.encoders()?;
+    if let Some(encoders) = &encoders {
+        config.check_encoders(encoders.widths(), &folder.join("config.json"))?;
+    }
+    let n_tokens = 1 + (2 * config.image_pool).pow(2);
+    let widths = (config.projection_dim, config.vision_hidden_size);
+    Ok(conditions_of(encoders.as_ref(), n_tokens, widths)?.1)
 }
 
 /// Some words about a picture, and H(s).
 fn reply(folder: &Path, base: &Path, relatives: &Relatives) -> Result<String> {
     let assistant = Assistant::load(folder, Base::load(base, &Device::Cpu)?)?;
-    let encoders = relatives.encoders()?;
-    if let Some(encoders) = &encoders {
-        assistant.check_encoders(encoders.widths(), &folder.join("config.json"))?;
-    }
-    let config = assistant.config();
-    let n_tokens = 1 + (2 * config.image_pool).pow(2);
-    let widths = (config.projection_dim, config.vision_hidden_size);
-    let (_, dino) = conditions_of(encoders.as_ref(), n_tokens, widths)?; // (1, 1 + N, D_dino)
+    let dino = seen(assistant.config(), folder, relatives)?; // (1, 1 + N, D_dino)
     let request = AssistantRequest {
         conversation: vec![Message::new("user", "Put it on the beach.")],
         dino: dino.get(0)?,

@@ -34,7 +34,7 @@ pub enum ModelKind {
     CafeUNet,
     /// PromptNet and its image encoder.
     PromptNet,
-    /// V, H and the learnable token, with a language model in `base`.
+    /// V, H and the learnable token; the language model in `base`, if it is there.
     Mllm,
     /// A language model.
     Language,

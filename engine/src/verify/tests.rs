@@ -39,6 +39,26 @@ fn a_model_alone_is_loaded_and_runs() {
 }
 
 #[test]
+fn projections_without_their_language_model_are_tried_alone() {
+    let whole = family();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["clip_condition", "dino_condition"] {
+        std::os::unix::fs::symlink(whole.join(name), folder.path().join(name)).unwrap();
+    }
+    let mllm = folder.path().join("mllm");
+    std::fs::create_dir(&mllm).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        std::fs::copy(whole.join("mllm").join(name), mllm.join(name)).unwrap();
+    }
+    let checks = verify_in_family(folder.path(), "mllm", ModelKind::Mllm).unwrap();
+    assert_eq!(failures(&checks), Vec::<&str>::new());
+    assert_eq!(checks.iter().map(|check| check.what).collect::<Vec<_>>(), ["projections"]);
+    std::fs::remove_file(mllm.join("model.safetensors")).unwrap();
+    let checks = verify_in_family(folder.path(), "mllm", ModelKind::Mllm).unwrap();
+    assert!(failures(&checks)[0].contains("model.safetensors"), "{checks:?}");
+}
+
+#[test]
 fn what_does_not_fit_its_config_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let from = family().join("dino_condition");

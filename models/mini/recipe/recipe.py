@@ -19,7 +19,7 @@ from runner import StageSpec, bundle_stage, cache_root, restore_stage, run_stage
 ORDER = ["fetch", "glyphs", "features", "split", "neighbours", "sheets", "tokenizer", "scenes", "subjects", "pairs", "pool",
          "vae", "dino_condition", "clip_condition", "latents", "conditions", "cafe_start", "text_to_image",
          "dino_filter", "clip_filter", "dino_judge", "clip_judge", "onnx_filters", "cafe_unet", "promptnet", "mllm",
-         "measure_encoders", "measure_cafe", "measure_test"]
+         "measure_encoders", "measure_cafe", "measure_promptnet", "measure_test"]
 
 
 def load(name: str) -> StageSpec:

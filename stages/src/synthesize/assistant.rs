@@ -55,7 +55,7 @@ impl Models {
         let engine = CafeEngine::load(&family, &Device::Cpu)?;
         let folder = family.folder(Role::Mllm);
         let assistant = Assistant::load(&folder, Base::load(&self.llm, &Device::Cpu)?)?;
-        assistant.check_encoders(engine.encoders().widths(), &folder.join("config.json"))?;
+        assistant.config().check_encoders(engine.encoders().widths(), &folder.join("config.json"))?;
         Ok(Whole { engine, assistant })
     }
 }

@@ -11,7 +11,7 @@ from training import dino
 VERSION = 1
 BUNDLED = {"family/dino_filter": "model"}
 INPUTS = ["subjects"]
-_PLAN = dino.DinoPlan(width=160, layers=4, heads=5, seed=31, half=0, draws=True, steps=3000)
+_PLAN = dino.DinoPlan(width=160, layers=4, heads=5, seed=31, half=0, draws=True, steps=2000)
 
 
 def settings(smoke: bool) -> dict[str, Any]:
