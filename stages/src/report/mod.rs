@@ -9,6 +9,9 @@
 //! `page.html`. The page forbids itself scripts and requests as well.
 
 mod chart;
+mod comparison;
+#[cfg(test)]
+mod comparison_tests;
 mod costs;
 mod dialogues;
 mod faults;
@@ -81,6 +84,7 @@ pub struct Report {
     samples: Option<samples::Samples>,
     dialogues: Option<dialogues::Dialogues>,
     costs: costs::Costs,
+    comparison: Option<comparison::Comparison>,
     faults: faults::Faults,
 }
 
@@ -102,6 +106,7 @@ impl Report {
             scores: judged.iter().map(scores::Scores::new).collect::<Result<_, _>>()?,
             dialogues: dialogues::dialogues(&tables)?,
             costs: costs::costs(facts),
+            comparison: comparison::comparison(facts, &tables, &units)?,
             faults: faults::faults(facts),
         })
     }

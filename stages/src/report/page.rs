@@ -22,6 +22,7 @@ pub(super) fn html(report: &Report) -> Result<String, minijinja::Error> {
     environment.add_filter("duration", duration);
     environment.add_filter("figure", figure);
     environment.add_filter("percent", percent);
+    environment.add_filter("time", time);
     environment.add_global("style", include_str!("page.css"));
     environment.add_template("page.html", include_str!("page.html"))?;
     environment.get_template("page.html")?.render(report)
@@ -38,6 +39,16 @@ fn percent(share: f64) -> String {
         percent => percent,
     };
     format!("{shown:.digits$} %")
+}
+
+/// A time, which may be years of a machine: `4.2 s`, `7 h 02 min`, `10,000 h`.
+fn time(secs: f64) -> String {
+    const HOUR: f64 = 3600.0;
+    if secs < 100.0 * HOUR {
+        duration((secs * 1000.0).round() as u64)
+    } else {
+        format!("{} h", count((secs / HOUR).round() as u64))
+    }
 }
 
 /// The figures, without pictures and geometry.
@@ -67,5 +78,11 @@ mod tests {
     fn shares_are_never_rounded_to_none_or_all() {
         let shown = [0.0, 0.0004, 0.069, 0.5, 0.9999, 1.0].map(percent);
         assert_eq!(shown, ["0 %", "< 0.1 %", "6.9 %", "50 %", "99.9 %", "100 %"]);
+    }
+
+    #[test]
+    fn times_are_told_from_seconds_to_years() {
+        let shown = [0.0, 1.25, 25_320.0, 36_000_000.0].map(time);
+        assert_eq!(shown, ["0 ms", "1.2 s", "7 h 02 min", "10,000 h"]);
     }
 }
