@@ -58,6 +58,7 @@ pub(super) fn options(
             program,
             args: vec!["isolate".to_owned(), "--manifest".to_owned(), path_text(&manifest)?],
         }),
+        onlooker: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: std::env::args().collect(),
     })
