@@ -18,6 +18,7 @@ pub mod models;
 mod phash;
 pub mod picture;
 mod place;
+pub mod previews;
 pub mod publish;
 pub mod report;
 pub mod retrieve;

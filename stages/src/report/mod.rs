@@ -33,6 +33,8 @@ use cafe_pipeline::query::{QueryError, QuerySource};
 use polars::error::PolarsError;
 use serde::Serialize;
 
+pub(crate) use head::utc;
+pub(crate) use page::environment;
 use tables::Tables;
 
 /// What is known of a project, besides its tables.

@@ -9,21 +9,27 @@ use super::{Report, figure};
 /// Keys that are for the page's eyes only.
 const FOR_EYES: [&str; 2] = ["plot", "src"];
 
-/// The page. The template escapes all that comes from data.
-pub(super) fn html(report: &Report) -> Result<String, minijinja::Error> {
+/// Where templates of pages are rendered: all that comes from data is escaped. They find the style of pages under `style`.
+pub(crate) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     // A name that is misspelt is a defect, not an empty place on the page.
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
+    environment.add_global("style", include_str!("page.css"));
+    environment
+}
+
+/// The page.
+pub(super) fn html(report: &Report) -> Result<String, minijinja::Error> {
+    let mut environment = environment();
     environment.add_filter("count", count);
     environment.add_filter("bytes", bytes);
     environment.add_filter("duration", duration);
     environment.add_filter("figure", figure);
     environment.add_filter("percent", percent);
     environment.add_filter("time", time);
-    environment.add_global("style", include_str!("page.css"));
     environment.add_template("page.html", include_str!("page.html"))?;
     environment.get_template("page.html")?.render(report)
 }
