@@ -82,6 +82,12 @@ fail_points! {
     ExportRenaming = "export_renaming",
     /// After it did, before the name is synced.
     ExportRenamed = "export_renamed",
+    /// Before a file that a person asked for is written under a temporary name.
+    FileWriting = "file_writing",
+    /// After it was synced, before it gets its name.
+    FileRenaming = "file_renaming",
+    /// After it did, before the name is synced.
+    FileRenamed = "file_renamed",
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

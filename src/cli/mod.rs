@@ -21,6 +21,9 @@ pub(crate) use train::{
     TrainPromptNetArgs, Trains,
 };
 
+/// Pictures of a stage that are shown where nothing else is said.
+pub(crate) const PREVIEWS: u16 = 12;
+
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 internal error; 2 usage; 3 manifest or plan invalid, or a model cannot be had; 4 finished with \
 quarantined or failed items; 5 audit does not balance; 6 budget spent; 75 passing fault, run it again; 130 interrupted.";
 
@@ -177,6 +180,10 @@ pub(crate) struct RunArgs {
     /// How progress is shown, on stderr.
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     pub(crate) progress: Progress,
+    /// A page in `previews/` of the storage folder shows so many of the newest pictures of each stage that generates, while it does;
+    /// 0 shows none.
+    #[arg(long, value_name = "N", default_value_t = PREVIEWS, value_parser = clap::value_parser!(u16).range(..=200))]
+    pub(crate) previews: u16,
     /// Trusts the programs that the manifest's `command` stages run; remembered for these programs.
     #[arg(long)]
     pub(crate) allow_commands: bool,

@@ -5,7 +5,7 @@ use std::path::Path;
 use cafe_pipeline::executor::RunReport;
 
 use super::{audit, query, report, run as running};
-use crate::cli::{AuditArgs, DemoArgs, Format, ManifestArg, Progress, QueryArgs, ReportArgs, RunArgs};
+use crate::cli::{AuditArgs, DemoArgs, Format, ManifestArg, PREVIEWS, Progress, QueryArgs, ReportArgs, RunArgs};
 use crate::failure::Failure;
 use crate::{embedded, project};
 
@@ -32,6 +32,7 @@ pub(super) async fn run(args: DemoArgs, threads: usize) -> Result<u8, Failure> {
         workers: None,
         sample: None,
         progress: Progress::Auto,
+        previews: PREVIEWS,
         allow_commands: false,
         lease: 30.0,
     };

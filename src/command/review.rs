@@ -7,10 +7,10 @@ use cafe_pipeline::executor::Project;
 use cafe_pipeline::plan::PlanNode;
 use cafe_pipeline::query::QuerySource;
 use cafe_pipeline::text::counted;
-use cafe_stages::review::{self, KIND, Mistake, ReviewConfig, ReviewError, Sheet};
+use cafe_stages::review::{self, KIND, Merged, Mistake, ReviewConfig, ReviewError, Sheet};
 use serde::Deserialize;
 
-use super::whole::write;
+use super::whole::{Turn, write};
 use crate::cli::{ReviewCommand, ReviewExportArgs, ReviewImportArgs, ReviewStageArgs};
 use crate::failure::Failure;
 use crate::format::out;
@@ -25,7 +25,7 @@ pub(super) async fn run(command: ReviewCommand) -> Result<u8, Failure> {
 
 async fn export(args: ReviewExportArgs) -> Result<u8, Failure> {
     let desk = Desk::open(&args.stage).await?;
-    let sheet = desk.sheet()?;
+    let sheet = read(&desk.path)?;
     let (folder, name) = (args.output, desk.node.name.clone());
     let path = folder.join(review::SHEET);
     let exported = blocking(move || review::export(&desk.source, &desk.node, &sheet, &folder)).await?;
@@ -42,12 +42,14 @@ async fn import(args: ReviewImportArgs) -> Result<u8, Failure> {
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", args.csv.display()), ""))?;
     let new = Sheet::parse(&text).map_err(|mistakes| wrong(&args.csv, &mistakes))?;
     let desk = Desk::open(&args.stage).await?;
-    let mut sheet = desk.sheet()?;
     let path = desk.path.clone();
     let known = blocking(move || review::candidates(&desk.source, &desk.node)).await?;
     let n_unknown = new.ids().filter(|id| !known.contains(*id)).count() as u64;
-    let merged = sheet.merge(new);
-    write(&path, &sheet.to_csv(), "")?;
+    let taken = {
+        let path = path.clone();
+        tokio::task::spawn_blocking(move || take(&path, new))
+    };
+    let merged = taken.await.map_err(|error| Failure::Internal(error.to_string()))??;
     out(&format!("{}: {} new, {} changed\n", path.display(), merged.n_new, merged.n_changed))?;
     if n_unknown > 0 {
         eprintln!("warning: {} not in this project; their verdicts are kept", counted(n_unknown, "candidate"));
@@ -55,7 +57,28 @@ async fn import(args: ReviewImportArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// A `review` stage, its verdicts so far, and what it reads.
+/// Merges `new` into the verdicts at `path`. Of two imports at once the second reads what the first has written: a verdict that was
+/// said to be taken is never lost.
+fn take(path: &Path, new: Sheet) -> Result<Merged, Failure> {
+    let turn = Turn::wait(path, || {
+        eprintln!("another import to {} is at work; this one goes on when that has ended", path.display());
+    })?;
+    let mut sheet = read(turn.path())?;
+    let merged = sheet.merge(new);
+    write(turn.path(), &sheet.to_csv(), "")?;
+    Ok(merged)
+}
+
+/// The verdicts at `path`; none where it is not there yet.
+fn read(path: &Path) -> Result<Sheet, Failure> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Sheet::parse(&text).map_err(|mistakes| wrong(path, &mistakes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Sheet::default()),
+        Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", path.display()), "")),
+    }
+}
+
+/// A `review` stage, where its verdicts are, and what it reads.
 struct Desk {
     node: PlanNode,
     /// The CSV file of the stage.
@@ -77,14 +100,6 @@ impl Desk {
         let source = QuerySource::new(project.storage.root(), files).with_plan(&project.plan);
         project.catalog.close().await;
         Ok(Self { node, path: project.plan.manifest.folder().join(config.verdicts), source })
-    }
-
-    fn sheet(&self) -> Result<Sheet, Failure> {
-        match std::fs::read_to_string(&self.path) {
-            Ok(text) => Sheet::parse(&text).map_err(|mistakes| wrong(&self.path, &mistakes)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Sheet::default()),
-            Err(error) => Err(Failure::usage(format!("cannot read {}: {error}", self.path.display()), "")),
-        }
     }
 }
 

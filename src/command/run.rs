@@ -1,15 +1,17 @@
 //! `run` and `run stage`: carries out the manifest, or one stage of it.
 
 use std::path::{Path, absolute};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cafe_pipeline::catalog::NodeProgress;
 use cafe_pipeline::executor::{
-    Ending, IsolateCommand, Project, RunOptions, RunReport, prepare_sources, run as execute, slices_of,
+    Ending, IsolateCommand, Onlooker, Project, RunOptions, RunReport, prepare_sources, run as execute, slices_of,
 };
-use cafe_pipeline::plan::{Sample, estimate, expand, explain, keys};
+use cafe_pipeline::plan::{PlanNode, Sample, estimate, expand, explain, keys};
 use cafe_pipeline::stage::Cancel;
 use cafe_stages::filter;
+use cafe_stages::previews::{Previews, generating};
 
 use crate::cli::{Progress, RunArgs, RunCommand, RunOnly};
 use crate::failure::Failure;
@@ -58,6 +60,7 @@ pub(super) fn options(
             program,
             args: vec!["isolate".to_owned(), "--manifest".to_owned(), path_text(&manifest)?],
         }),
+        onlooker: None,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         command: std::env::args().collect(),
     })
@@ -85,6 +88,12 @@ pub(super) async fn carry_out(project: &Project, options: RunOptions, args: &Run
         warn_of_loss(project).await?;
     }
     let nodes = expected(project, options.sample).await?;
+    let previews = previews(project, &options, usize::from(args.previews), &nodes);
+    if let Some(page) = previews.as_ref().map(|previews| previews.page()).filter(|page| is_told && page.is_file()) {
+        eprintln!("the newest pictures, while they are made: {}", page.display());
+    }
+    let onlooker = previews.map(|previews| previews as Arc<dyn Onlooker>);
+    let options = RunOptions { onlooker, ..options };
     let shown = progress::show(args.progress, &nodes);
     let ran = execute(project, options, cancel, shown.sink.clone()).await;
     shown.end();
@@ -120,6 +129,28 @@ async fn expected(project: &Project, sample: Option<Sample>) -> Result<Vec<(Stri
         .into_iter()
         .map(|node| (node.node.clone(), Expected { n_rows: node.n_rows, n_done: n_done(&node.node) }))
         .collect())
+}
+
+/// Shows the newest `n` pictures of each node that generates; `None` where none of these has anything to do.
+fn previews(
+    project: &Project,
+    options: &RunOptions,
+    n: usize,
+    expected: &[(String, Expected)],
+) -> Option<Arc<Previews>> {
+    let has_work = |node: &PlanNode| {
+        let is_meant = options.stage.as_deref().is_none_or(|stage| stage == node.stage);
+        let of_node = expected.iter().find(|(name, _)| *name == node.name);
+        let is_made =
+            of_node.is_some_and(|(_, expected)| expected.n_rows.is_some_and(|n_rows| n_rows <= expected.n_done));
+        is_meant && !is_made
+    };
+    let nodes: Vec<&PlanNode> = generating(&project.plan).collect();
+    if n == 0 || !nodes.iter().any(|node| has_work(node)) {
+        return None;
+    }
+    let names = nodes.into_iter().map(|node| node.name.clone()).collect();
+    Some(Arc::new(Previews::open(project.storage.root(), names, n)))
 }
 
 /// Says on stderr how it ended, and what to do next.

@@ -18,6 +18,7 @@ pub mod models;
 mod phash;
 pub mod picture;
 mod place;
+pub mod previews;
 pub mod publish;
 pub mod report;
 pub mod retrieve;
@@ -28,6 +29,7 @@ pub mod synthesize;
 pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
+mod thumbnail;
 pub mod trace;
 pub mod train;
 pub mod training_pairs;

@@ -7,7 +7,7 @@ use cafe_pipeline::digest::Digest;
 use cafe_pipeline::failpoint::FailPoint;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::program::Project;
+use crate::support::program::{Project, wait_for};
 
 /// All kinds of nodes in a few small shards: source, barrier, single, aligned, journaled, release.
 const MANIFEST: &str = r#"
@@ -69,10 +69,12 @@ fn killed_at_every_fail_point_and_run_again_it_ends_with_the_same_bytes() {
     assert!(wanted.keys().any(|file| file.starts_with("releases/")), "nothing was published: {wanted:?}");
     // Rows are the subject of other tests; a heartbeat needs a run that is longer than a third of its lease.
     let slow = |point: FailPoint| matches!(point, FailPoint::HeartbeatSending | FailPoint::HeartbeatSent);
-    // This project asks no language model, and a run exports nothing: see `dialogue` and `export`.
+    // This project asks no language model, and a run exports nothing and takes no verdicts: see `dialogue`, `export`, `review`.
     let elsewhere = |point: FailPoint| {
         use FailPoint::{ExportRenamed, ExportRenaming, ExportWriting, ReplyStored, ReplyStoring, Row};
+        use FailPoint::{FileRenamed, FileRenaming, FileWriting};
         matches!(point, Row | ReplyStoring | ReplyStored | ExportWriting | ExportRenaming | ExportRenamed)
+            || matches!(point, FileWriting | FileRenaming | FileRenamed)
     };
     for point in FailPoint::ALL.iter().copied().filter(|point| !elsewhere(*point)) {
         // The first passage, and a later one where there is one.
@@ -238,12 +240,4 @@ fn soak_two_processes_killed_at_random() {
     }
     assert!(n_kills > 20, "only {n_kills} processes were killed at work");
     eprintln!("{n_kills} processes killed at work in {n_rounds} datasets; each is whole");
-}
-
-fn wait_for(mut condition: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !condition() {
-        assert!(Instant::now() < until, "what the test waits for did not come");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }

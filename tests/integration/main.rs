@@ -14,6 +14,7 @@ mod fetch_refused;
 mod mini;
 mod models;
 mod power_cut;
+mod previews;
 mod profusion;
 mod quickstart;
 mod report;

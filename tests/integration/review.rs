@@ -1,8 +1,12 @@
 //! `review` through the program: a list is written, filled in, taken, and decides what is published.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
-use crate::support::program::Project;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::program::{Project, Ran, wait_for};
 
 const MANIFEST: &str = r#"
 version = 1
@@ -148,4 +152,102 @@ fn a_bad_sheet_changes_nothing_and_names_each_line() {
     project.write("other.csv", format!("candidate_id,verdict\n{id},accept\n").as_bytes());
     let ran = project.cafe(&["review", "import", "other.csv"]).ends(0);
     assert!(ran.stderr.contains("1 candidate not in this project"), "{}", ran.stderr);
+}
+
+/// A project in which four candidates wait, and their ids.
+fn waited() -> (Project, Vec<String>) {
+    let project = project();
+    project.cafe(&["run"]).ends(75);
+    project.cafe(&["review", "export", "-o", "list"]).ends(0);
+    let ids = waiting(&project, "list");
+    assert_eq!(ids.len(), 4);
+    (project, ids)
+}
+
+/// Writes a list in which `who` accepts all of `ids`; gives the command that takes it.
+fn listed(project: &Project, who: &str, ids: &[String]) -> [String; 3] {
+    let name = format!("{who}.csv");
+    project.write(&name, filled_in(ids, "accept").replace(",ann,", &format!(",{who},")).as_bytes());
+    ["review".to_owned(), "import".to_owned(), name]
+}
+
+fn verdicts(project: &Project) -> String {
+    std::fs::read_to_string(project.path("verdicts.csv")).unwrap()
+}
+
+/// Candidate and reviewer of each verdict.
+fn reviewers(project: &Project) -> Vec<(String, String)> {
+    let text = verdicts(project);
+    let fields = |line: &str| line.split(',').map(ToOwned::to_owned).collect::<Vec<_>>();
+    let rows = text.lines().skip(1).map(fields);
+    rows.map(|fields| (fields[0].clone(), fields[3].clone())).collect()
+}
+
+/// What imports are writing, or have left.
+fn partial(project: &Project) -> usize {
+    let entries = std::fs::read_dir(project.dir.path()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with(".verdicts.csv.cafe-data-")).count()
+}
+
+#[test]
+fn a_killed_import_loses_nothing_and_the_same_command_takes_all_of_it() {
+    let (project, ids) = waited();
+    let ann = listed(&project, "ann", &ids[..2]);
+    project.cafe(&ann.each_ref().map(String::as_str)).ends(0);
+    let before = verdicts(&project);
+    let bob = listed(&project, "bob", &ids);
+    let bob = bob.each_ref().map(String::as_str);
+    for point in ["file_writing=kill", "file_renaming=kill"] {
+        assert_eq!(project.failing(point, &bob).code, None, "{point} was not reached");
+        assert_eq!(verdicts(&project), before, "after {point}");
+    }
+    assert_eq!(partial(&project), 1, "the second kill left nothing to clear away");
+    assert_eq!(project.failing("file_renamed=kill", &bob).code, None);
+    let after = verdicts(&project);
+    assert_eq!(reviewers(&project).len(), 2 + 4, "{after}");
+    assert!(before.lines().all(|line| after.contains(line)), "{after}");
+    let again = project.cafe(&bob).ends(0);
+    assert!(again.stdout.ends_with("0 new, 0 changed\n"), "{}", again.stdout);
+    assert_eq!((verdicts(&project), partial(&project)), (after, 0));
+}
+
+#[test]
+fn imports_at_once_take_turns_and_lose_no_verdict() {
+    let (project, ids) = waited();
+    // The first stands still between what it has read and what it writes.
+    let mut first = project.command(&listed(&project, "ann", &ids).each_ref().map(String::as_str));
+    let first = first.env("CAFE_FAIL", "file_renaming=sleep:3000").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let first = first.spawn().unwrap();
+    wait_for(|| partial(&project) == 1);
+    kill_process(Pid::from_child(&first), Signal::STOP).unwrap();
+    let mut second = project.command(&listed(&project, "bob", &ids).each_ref().map(String::as_str));
+    let mut second = second.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    // Without turns it would say nothing and end now, and its verdicts would be lost with the first one's.
+    let mut told = BufReader::new(second.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let said = told.find(|line| line.contains("another import to") && line.contains("verdicts.csv is at work"));
+    let is_there = project.path("verdicts.csv").try_exists().unwrap();
+    kill_process(Pid::from_child(&first), Signal::CONT).unwrap();
+    Ran::from(first.wait_with_output().unwrap()).ends(0);
+    assert!(second.wait().unwrap().success());
+    assert!(said.is_some() && !is_there, "the second did not wait");
+
+    // Of any number at once, and of one that is killed among them.
+    let names = ["eve", "kim", "lee", "max"];
+    let start = |who: &str| {
+        let list = listed(&project, who, &ids);
+        project.command(&list.each_ref().map(String::as_str)).stdout(Stdio::null()).spawn().unwrap()
+    };
+    let mut killed = project.command(&["review", "import", "ann.csv"]);
+    let mut killed = killed.env("CAFE_FAIL", "file_writing=kill").stdout(Stdio::null()).spawn().unwrap();
+    for mut child in names.map(start) {
+        assert!(child.wait().unwrap().success());
+    }
+    assert_eq!(killed.wait().unwrap().code(), None);
+    let mut wanted: Vec<(String, String)> = Vec::new();
+    for id in &ids {
+        wanted.extend(["ann", "bob"].into_iter().chain(names).map(|who| (id.clone(), who.to_owned())));
+    }
+    wanted.sort();
+    assert_eq!(reviewers(&project), wanted);
 }

@@ -43,6 +43,13 @@ fn what_was_published_trains_the_model_that_draws_the_next_round() {
         ),
         "generator,round,n\nprofusion,0,2\nsid,1,4\n"
     );
+    let report = project.cafe(&["report", "--json"]).ends(0).stdout;
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let (seed, distilled) = (&report["comparison"]["sets"][0], &report["comparison"]["sets"][1]);
+    assert!(seed["name"] == "profusion, round 0" && distilled["name"] == "sid, round 1", "{report}");
+    let secs = |set: &serde_json::Value, key: &str| set[key].as_f64().unwrap();
+    let in_all = secs(seed, "device_secs") + secs(distilled, "device_secs");
+    assert!((secs(distilled, "device_secs_in_all") - in_all).abs() < 1e-6, "the round before is not counted: {report}");
     let weights = csv(&project, "SELECT role, n_steps, n_pairs, path FROM weights");
     let row = weights.lines().nth(1).unwrap();
     assert!(row.starts_with("cafe_unet,3,2,weights/"), "{weights}");

@@ -1,11 +1,11 @@
 //! Any number of workers, in any order, in any parts: the same bytes, each row once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cafe_pipeline::executor::{Ending, Event, RunOptions};
+use cafe_pipeline::executor::{Ending, Event, Onlooker, RunOptions};
 use cafe_pipeline::plan::explain;
-use cafe_pipeline::stage::Cancel;
+use cafe_pipeline::stage::{BatchOutcome, Cancel};
 
 use crate::support::lab::{Lab, manifest, options, sample, watch};
 
@@ -164,4 +164,34 @@ async fn a_damaged_file_is_made_again_when_it_is_met() {
     assert!(events.iter().any(|event| matches!(event, Event::Damaged { path, .. } if *path == file.path)));
     project.catalog.close().await;
     assert_eq!(Arc::new(lab.dataset().await).len(), 6 + 6 + 3 + 1);
+}
+
+/// Counts the rows that it is shown, and falls over.
+#[derive(Debug, Default)]
+struct Clumsy(Mutex<Vec<(String, usize)>>);
+
+impl Onlooker for Clumsy {
+    fn made(&self, node: &str, outcome: &BatchOutcome) {
+        let n_rows = outcome.tables.values().map(|rows| rows.height()).sum();
+        self.0.lock().unwrap().push((node.to_owned(), n_rows));
+        panic!("the onlooker fell over");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_onlooker_sees_each_journaled_row_once_and_changes_nothing() {
+    let alone = Lab::new(manifest(50, 7, "journal = true"));
+    alone.run(options(2)).await;
+    let watched = Lab::new(manifest(50, 7, "journal = true"));
+    let clumsy = Arc::new(Clumsy::default());
+    let watching = || RunOptions { onlooker: Some(clumsy.clone()), ..options(2) };
+    assert_eq!(watched.run(watching()).await.exit_code(), 0);
+    assert_eq!(watched.dataset().await, alone.dataset().await);
+    // Batches of four, in shards of seven.
+    let seen = std::mem::take(&mut *clumsy.0.lock().unwrap());
+    assert!(seen.iter().all(|(node, n_rows)| node == "square" && *n_rows <= 4), "{seen:?}");
+    assert_eq!(seen.iter().map(|(_, n_rows)| n_rows).sum::<usize>(), 50);
+    // What is there is not made again, and not shown again.
+    watched.run(watching()).await;
+    assert!(clumsy.0.lock().unwrap().is_empty());
 }

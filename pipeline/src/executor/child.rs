@@ -14,7 +14,7 @@ use super::limits::Limits;
 use super::rows::{Journaling, Observer};
 use super::shared::{Caches, Site};
 use crate::plan::Plan;
-use crate::stage::{Cancel, Work, WorkError};
+use crate::stage::{BatchOutcome, Cancel, Work, WorkError};
 use crate::storage::Storage;
 
 /// Of the memory that is available, so much is a child's: it must die before others do.
@@ -57,6 +57,7 @@ fn work(
         part: None,
         sample: None,
         isolate: None,
+        onlooker: None,
         version: String::new(),
         command: Vec::new(),
     };
@@ -95,6 +96,8 @@ impl Observer for Teller<'_, '_> {
     fn ended(&self, n_finished: usize) {
         self.tell(&Report::Ended { n_finished });
     }
+
+    fn journaled(&self, _outcome: &BatchOutcome) {}
 }
 
 /// Lets allocations fail before the system begins to kill.

@@ -361,6 +361,17 @@ impl Observer for InProcess<'_> {
             self.site.emit(&Event::Rows { node: self.node.name.clone(), n_rows: n_finished as u64 });
         }
     }
+
+    fn journaled(&self, outcome: &BatchOutcome) {
+        let Some(onlooker) = &self.site.options.onlooker else { return };
+        let looked = guarded(|| {
+            onlooker.made(&self.node.name, outcome);
+            Ok(())
+        });
+        if let Err(error) = looked {
+            tracing::warn!("what {} made could not be shown: {error}", self.node.name);
+        }
+    }
 }
 
 /// A folder for temporary files, gone with the attempt.

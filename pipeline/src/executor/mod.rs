@@ -15,6 +15,7 @@ mod isolate;
 mod item;
 mod journal;
 mod limits;
+mod onlooker;
 mod queue;
 mod report;
 mod rows;
@@ -30,6 +31,7 @@ use std::time::Duration;
 pub use child::work_isolated;
 pub use event::{Event, Sink};
 pub use isolate::{IsolateCommand, IsolateRequest, read_request};
+pub use onlooker::Onlooker;
 pub use report::{Ending, RunReport};
 use shared::Shared;
 
@@ -64,6 +66,8 @@ pub struct RunOptions {
     pub sample: Option<Sample>,
     /// How to start a process for rows that kill theirs; without, such a shard kills again and again.
     pub isolate: Option<IsolateCommand>,
+    /// Who sees what was made before it is committed.
+    pub onlooker: Option<Arc<dyn Onlooker>>,
     /// Version of the program, for the record.
     pub version: String,
     /// The command line, for the record.

@@ -28,12 +28,14 @@ pub(super) struct RowsMade {
     pub(super) cost: Cost,
 }
 
-/// What watches over the work: told before each batch, and after it.
+/// What watches over the work: told before each batch, after it, and of what it made.
 pub(super) trait Observer {
     /// A batch of `rows` (positions in the shard) begins, and may take so long.
     fn began(&self, rows: &[u32], deadline: Duration);
     /// It ended, in whatever way; so many rows are finished.
     fn ended(&self, n_finished: usize);
+    /// What rows became is durable in the journal.
+    fn journaled(&self, outcome: &BatchOutcome);
 }
 
 /// Row work over one shard.
@@ -167,6 +169,7 @@ impl RowRun<'_> {
         }
         if let (Some(journal), false) = (&mut self.journal, hashes.is_empty()) {
             journal.writer.append(hashes, &outcome)?;
+            self.observer.journaled(&outcome);
         }
         self.parts.push(Part { rows: rows.iter().copied().map(Some).collect(), outcome });
         Ok(())

@@ -74,5 +74,6 @@ mod tests {
         assert!(!orphan("journal/measure-0123/abc.4"));
         assert!(is_orphan("journal/measure-0123/abc.4", &known, true));
         assert!(!orphan("notes.txt"), "what we did not make is not ours to remove");
+        assert!(!is_orphan("previews/synthesize/1.jpg", &known, true), "whoever adds one takes the oldest away");
     }
 }

@@ -1,4 +1,4 @@
-//! What it cost, stage by stage, as in the paper's Table 3, over all attempts that ever were.
+//! What it cost, stage by stage, over all attempts that ever were.
 
 use cafe_pipeline::audit::StageCost;
 use serde::Serialize;

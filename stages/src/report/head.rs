@@ -73,7 +73,7 @@ pub(super) fn head(facts: &Facts, units: &Units) -> Head {
 }
 
 /// Milliseconds since the Unix epoch as `2026-03-01 09:05 UTC`.
-pub(super) fn utc(ms: i64) -> String {
+pub(crate) fn utc(ms: i64) -> String {
     let minutes = ms.div_euclid(60_000);
     let (days, minute) = (minutes.div_euclid(1440), minutes.rem_euclid(1440));
     // Years begin in March here, so that a leap day is a year's last: after Howard Hinnant's `civil_from_days`.

@@ -7,8 +7,11 @@ use polars::prelude::*;
 use serde::Serialize;
 
 use super::ReportError;
-use super::pictures::thumbnail;
 use super::tables::{Tables, text};
+use crate::thumbnail::Thumbnail;
+
+/// Longest side of a picture on the page.
+const SIDE_PX: u32 = 160;
 
 /// A row that was looked for.
 #[derive(Clone, Debug, Default)]
@@ -82,12 +85,15 @@ pub(super) fn picture(tables: &Tables<'_>, table: &str, row: &Row, role: &'stati
         Ok(bytes.binary()?.get(0).map(<[u8]>::to_vec))
     };
     let made = match read() {
-        Ok(Some(bytes)) => thumbnail(&bytes),
+        Ok(Some(bytes)) => Thumbnail::new(&bytes, SIDE_PX),
         Ok(None) => Err("there is no picture".to_owned()),
         Err(error) => Err(error.to_string()),
     };
     match made {
-        Ok((src, width_px, height_px)) => Picture { role, alt, src: Some(src), fault: None, width_px, height_px },
+        Ok(small) => {
+            let (width_px, height_px) = (small.width_px, small.height_px);
+            Picture { role, alt, src: Some(small.address()), fault: None, width_px, height_px }
+        }
         Err(fault) => Picture { role, alt, src: None, fault: Some(super::shown(&fault)), width_px: 0, height_px: 0 },
     }
 }

@@ -9,6 +9,9 @@
 //! `page.html`. The page forbids itself scripts and requests as well.
 
 mod chart;
+mod comparison;
+#[cfg(test)]
+mod comparison_tests;
 mod costs;
 mod dialogues;
 mod faults;
@@ -16,7 +19,6 @@ mod funnel;
 mod head;
 mod lookup;
 mod page;
-mod pictures;
 mod samples;
 mod scores;
 mod sweep;
@@ -31,6 +33,8 @@ use cafe_pipeline::query::{QueryError, QuerySource};
 use polars::error::PolarsError;
 use serde::Serialize;
 
+pub(crate) use head::utc;
+pub(crate) use page::environment;
 use tables::Tables;
 
 /// What is known of a project, besides its tables.
@@ -81,6 +85,7 @@ pub struct Report {
     samples: Option<samples::Samples>,
     dialogues: Option<dialogues::Dialogues>,
     costs: costs::Costs,
+    comparison: Option<comparison::Comparison>,
     faults: faults::Faults,
 }
 
@@ -102,6 +107,7 @@ impl Report {
             scores: judged.iter().map(scores::Scores::new).collect::<Result<_, _>>()?,
             dialogues: dialogues::dialogues(&tables)?,
             costs: costs::costs(facts),
+            comparison: comparison::comparison(facts, &tables, &units)?,
             faults: faults::faults(facts),
         })
     }

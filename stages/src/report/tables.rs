@@ -33,8 +33,8 @@ pub(super) struct Tables<'a> {
 pub(super) struct Units {
     /// `candidates`, or `pairs`, or `references`.
     pub(super) table: &'static str,
-    /// `id`, `pair_id`, `reference_id`, `class`, `family`, `generator`, `alpha`, `w_id`, `sample_index`, [`NODE`],
-    /// [`ROW_NUMBER`], `accepted` (null: not judged yet); nulls where the table has no such column.
+    /// `id`, `pair_id`, `reference_id`, `class`, `family`, `generator`, `alpha`, `w_id`, `sample_index`, `round`,
+    /// [`NODE`], [`ROW_NUMBER`], `accepted` (null: not judged yet); nulls where the table has no such column.
     pub(super) rows: DataFrame,
     /// Whether there is a filter at all.
     pub(super) is_judged: bool,
@@ -155,7 +155,7 @@ impl<'a> Tables<'a> {
         let own_id = id_column(table).unwrap_or("reference_id");
         let mut columns: Vec<(&str, DataType)> =
             ["pair_id", "reference_id", "class", "family", "generator", "w_id"].map(|name| (name, text.clone())).into();
-        columns.extend([("alpha", DataType::Float64), ("sample_index", DataType::UInt32)]);
+        columns.extend([("alpha", DataType::Float64), ("sample_index", DataType::UInt32), ("round", DataType::UInt32)]);
         if !columns.iter().any(|(name, _)| *name == own_id) {
             columns.insert(0, (own_id, text));
         }

@@ -1,4 +1,4 @@
-//! How much is kept, and what a kept unit takes to make: by class, family of instructions, mixing weight, generator, round.
+//! How much is kept, and what a kept unit takes to make: by class, family of instructions, mixing weight, generator.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -34,23 +34,24 @@ struct Grouping {
 
 /// What became of some units.
 #[derive(Clone, Debug, Default, Serialize)]
-struct Group {
+pub(super) struct Group {
     value: String,
-    n: u64,
-    n_kept: u64,
-    n_undecided: u64,
+    pub(super) n: u64,
+    pub(super) n_kept: u64,
+    pub(super) n_undecided: u64,
     /// Of those decided; `None` while none is.
-    kept_share: Option<f64>,
+    pub(super) kept_share: Option<f64>,
     /// Wall time of the stage that makes the units: each takes an equal part of all attempts at its shard.
     wall_secs: f64,
     /// The same, on a device.
-    device_secs: f64,
+    pub(super) device_secs: f64,
     wall_secs_per_kept: Option<f64>,
-    device_secs_per_kept: Option<f64>,
+    pub(super) device_secs_per_kept: Option<f64>,
 }
 
 impl Group {
-    fn add(&mut self, accepted: Option<bool>, is_judged: bool, seconds: (f64, f64)) {
+    /// One more unit, which took so long.
+    pub(super) fn add(&mut self, accepted: Option<bool>, is_judged: bool, seconds: (f64, f64)) {
         self.n += 1;
         match accepted {
             Some(true) => self.n_kept += 1,
@@ -62,7 +63,8 @@ impl Group {
         self.device_secs += seconds.1;
     }
 
-    fn merge(&mut self, other: &Self) {
+    /// The units of both.
+    pub(super) fn merge(&mut self, other: &Self) {
         self.n += other.n;
         self.n_kept += other.n_kept;
         self.n_undecided += other.n_undecided;
@@ -70,7 +72,8 @@ impl Group {
         self.device_secs += other.device_secs;
     }
 
-    fn finished(mut self, value: String) -> Self {
+    /// With its shares.
+    pub(super) fn finished(mut self, value: String) -> Self {
         let n_decided = self.n - self.n_undecided;
         self.value = value;
         self.kept_share = (n_decided > 0).then(|| self.n_kept as f64 / n_decided as f64);
@@ -127,7 +130,7 @@ fn grouping(column: &'static str, groups: HashMap<String, Group>) -> Grouping {
 }
 
 /// What a unit took to make: an equal part of what its shard took, in all attempts.
-struct Seconds<'u> {
+pub(super) struct Seconds<'u> {
     nodes: &'u polars::prelude::UInt32Chunked,
     rows: Vec<u64>,
     /// Per node: upper bounds of row numbers, with wall and device seconds per row.
@@ -135,7 +138,7 @@ struct Seconds<'u> {
 }
 
 impl<'u> Seconds<'u> {
-    fn new(facts: &Facts, tables: &Tables<'_>, units: &'u Units) -> Result<Self, ReportError> {
+    pub(super) fn new(facts: &Facts, tables: &Tables<'_>, units: &'u Units) -> Result<Self, ReportError> {
         let mut spent: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
         for entry in &facts.ledger {
             let spent = spent.entry(entry.shard_id).or_default();
@@ -160,7 +163,8 @@ impl<'u> Seconds<'u> {
         })
     }
 
-    fn of(&self, row: usize) -> (f64, f64) {
+    /// Wall and device seconds of a row.
+    pub(super) fn of(&self, row: usize) -> (f64, f64) {
         let shards = self.nodes.get(row).and_then(|node| self.shards.get(node as usize));
         let found = shards.zip(self.rows.get(row)).and_then(|(shards, row)| {
             let at = shards.partition_point(|(end, ..)| end <= row);

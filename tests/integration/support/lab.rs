@@ -125,6 +125,7 @@ pub(crate) fn options(workers: usize) -> RunOptions {
         part: None,
         sample: None,
         isolate: None,
+        onlooker: None,
         version: "test".to_owned(),
         command: vec!["test".to_owned()],
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use cafe_pipeline::digest::Digest;
 use tempfile::TempDir;
@@ -16,6 +17,15 @@ pub(crate) fn made_small(manifest: &str, changes: &[(&str, &str)]) -> String {
         assert!(manifest.contains(usual), "the manifest has no `{usual}` any more");
         manifest.replace(usual, small)
     })
+}
+
+/// Looks again and again until it is so.
+pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < until, "what the test waits for did not come");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// A project folder.
