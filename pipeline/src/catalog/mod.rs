@@ -102,8 +102,9 @@ pub trait Catalog: Send + Sync {
     async fn depart(&self, worker: WorkerId) -> Result<()>;
 
     /// Leases up to `request.limit` shards that are ready: pending, waiting for nothing, their back-off over, of the
-    /// nodes asked for. Nodes late in the plan first (`ShardRow::depth`), then by index, so that rows flow to the end.
-    /// Raises the fencing token, opens an attempt, and returns all that is needed to work.
+    /// nodes asked for. Nodes late in the plan first (`ShardRow::depth`), so that rows flow to the end; then by index, and
+    /// of one index in the order in which the nodes are asked for. Raises the fencing token, opens an attempt, and returns
+    /// all that is needed to work.
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<WorkItem>>;
 
     // --- ends of attempts -------------------------------------------------------------------------------------------
