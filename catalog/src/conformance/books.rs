@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::Place;
 use super::project::{
-    LONG, batch, chain, commit, end, fingerprint, join, ok, open, plan, rows, slice, start, statuses,
+    LONG, batch, chain, commit, end, fingerprint, join, key, ok, open, plan, rows, slice, start, statuses,
 };
 
 /// Every attempt is in the ledger, with how it ended and what it cost.
@@ -150,6 +150,10 @@ pub async fn quarantine_is_of_the_current_plan(place: &impl Place) {
     hands.depart().await;
     ok(catalog.apply_plan(&plan("b"), &chain(1, "2")).await);
     assert!(ok(catalog.quarantine().await).is_empty());
+    // Who asks for shards by name is told of retired ones too: what a plan will find, before it is applied.
+    let asked = [key("scan", 1, "1"), key("scan", 0, "2"), key("scan", 9, "1")];
+    assert_eq!(ok(catalog.quarantine_of(&asked).await), listed[2..]);
+    assert!(ok(catalog.quarantine_of(&[]).await).is_empty());
 }
 
 /// The last events are returned, oldest first, by the catalog's clock.

@@ -138,6 +138,9 @@ pub trait Catalog: Send + Sync {
     /// Rows in quarantine of the current plan, by node, shard and row.
     async fn quarantine(&self) -> Result<Vec<QuarantineEntry>>;
 
+    /// Rows in quarantine of those of `shards` that are committed, retired ones included, by node, shard and row.
+    async fn quarantine_of(&self, shards: &[ShardKey]) -> Result<Vec<QuarantineEntry>>;
+
     /// The ledger: one entry per attempt, oldest first, all plans.
     async fn ledger(&self) -> Result<Vec<LedgerEntry>>;
 

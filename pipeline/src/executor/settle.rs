@@ -83,6 +83,9 @@ async fn commit(
     let n_opened = slices.as_ref().map(Vec::len);
     commit.queued_ms = milliseconds(times.queued);
     if let Some(slices) = slices {
+        if let Some(message) = objection(shared, node).await? {
+            return stop_stage(shared, item, message, times).await;
+        }
         let opened = Some((node.name.as_str(), slices.as_slice()));
         let expansion = expand(&shared.plan, &shared.sources, opened, shared.catalog.as_ref()).await?;
         commit.opened = Some((slices, expansion.batch));
@@ -218,6 +221,14 @@ async fn fail(
 async fn stop_stage(shared: &Shared, item: &WorkItem, message: String, times: Times) -> Result<Verdict, RunError> {
     give_up(shared, item, AttemptOutcome::Failed, message.clone(), times).await?;
     Ok(Verdict::StopStage(message))
+}
+
+/// Why nothing may be made of what a barrier has listed.
+async fn objection(shared: &Shared, node: &PlanNode) -> Result<Option<String>, CatalogError> {
+    let Bounds::Barrier(lister) = &node.decl.bounds else { return Ok(None) };
+    let mut quarantined = shared.catalog.quarantine().await?;
+    quarantined.retain(|entry| node.reads.iter().any(|read| read.from.contains(&entry.node)));
+    Ok(lister.objection(&quarantined))
 }
 
 /// The item that made the listing of a barrier node.
