@@ -35,10 +35,14 @@ pub(crate) async fn open(path: &Path) -> Result<Project, Failure> {
 
 /// The same, for a manifest that was read already.
 pub(crate) async fn open_manifest(manifest: &Manifest, registry: &StageRegistry) -> Result<Project, Failure> {
-    plan(manifest, registry, &[])?;
+    let mut compiled = plan(manifest, registry, &[])?;
     let catalog = cafe_catalog::open(&manifest.catalog.url, manifest.folder()).await?;
-    let plan = plan(manifest, registry, &catalog.adoptions().await?)?;
-    Ok(Project { plan: Arc::new(plan), catalog, storage: storage(manifest)? })
+    let adoptions = catalog.adoptions().await?;
+    // Compiling reads templates and benchmarks, and asks for models: once is enough where nothing was adopted.
+    if !adoptions.is_empty() {
+        compiled = plan(manifest, registry, &adoptions)?;
+    }
+    Ok(Project { plan: Arc::new(compiled), catalog, storage: storage(manifest)? })
 }
 
 fn storage(manifest: &Manifest) -> Result<Arc<dyn Storage>, Failure> {

@@ -43,8 +43,8 @@ macro_rules! conformance_suite {
                 releases_come_with_their_shard, contradicting_counts_are_refused, a_failure_spoils_no_neighbour,
                 lineage_keeps_the_digests_read, damaged_shards_are_made_again, same_bytes_keep_the_readers,
                 other_bytes_outdate_the_readers, other_bytes_take_running_readers_back;
-            books: every_outcome_is_in_the_ledger, a_lost_attempt_costs_up_to_its_last_heartbeat,
-                progress_counts_rows_and_costs, rates_sum_committed_attempts, quarantine_is_of_the_current_plan,
+            books: every_outcome_is_in_the_ledger, the_ledger_tells_when_work_began,
+                a_lost_attempt_costs_up_to_its_last_heartbeat, progress_counts_rows_and_costs, rates_sum_committed_attempts, quarantine_is_of_the_current_plan,
                 events_are_kept_in_order, retired_files_stay_known, workers_are_listed_while_they_live;
         );
     };

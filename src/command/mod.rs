@@ -11,6 +11,7 @@ mod export;
 mod generate;
 mod init;
 mod isolate;
+mod kept_out;
 mod measure;
 mod models;
 mod pictures;

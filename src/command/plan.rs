@@ -8,11 +8,12 @@ use cafe_pipeline::digest::Fingerprint;
 use cafe_pipeline::executor::{Project, prepare_sources, slices_of};
 use cafe_pipeline::plan::{Explanation, NodeEstimate, estimate, expand, explain as compare, keys, to_dot};
 use cafe_pipeline::stage::{CompileContext, StageDecl};
+use cafe_stages::benchmark::KeptOut;
 use cafe_stages::filter;
 use cafe_stages::instruct::{self, HeldOut};
 use serde_json::json;
 
-use super::explain;
+use super::{explain, kept_out};
 use crate::cli::PlanArgs;
 use crate::failure::Failure;
 use crate::format::{Align, bytes, count, duration, json, out, table};
@@ -31,20 +32,22 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Failure> {
     let committed = project.catalog.find_committed(&keys(&expansion)).await?;
     let estimates = estimate(&project.plan, &expansion, &committed, &project.catalog.rates().await?);
     let explanation = explanation(&project).await?;
+    let found = kept_out::find(&project, &expansion).await?;
     project.catalog.close().await;
 
     if args.dot {
         let n_shards = |node: &str| expansion.shards.get(node).map(Vec::len);
         out(&to_dot(&project.plan, n_shards))?;
     } else if args.json {
-        json(&as_json(&project, &estimates, args.explain.then_some(&explanation).and_then(Option::as_ref))?)?;
+        let explanation = args.explain.then_some(&explanation).and_then(Option::as_ref);
+        json(&as_json(&project, &estimates, explanation, &found)?)?;
     } else if args.explain {
         let manifest = path.display().to_string();
         out(&explanation
             .map_or("nothing was run yet: all of it is new\n".to_owned(), |found| explain::text(&found, &manifest)))?;
     } else {
         out(&as_text(&project, &estimates))?;
-        for warning in filter::warnings(&project.plan) {
+        for warning in filter::warnings(&project.plan).into_iter().chain(kept_out::warnings(&found)) {
             eprintln!("warning: {warning}");
         }
         for (stage, prompts) in held_out(&project)? {
@@ -58,6 +61,7 @@ pub(super) async fn run(args: &PlanArgs) -> Result<u8, Failure> {
             eprintln!("{} shards of the last run are of no use to this plan: see --explain", count(n_shards));
         }
     }
+    kept_out::check(&found)?;
     Ok(0)
 }
 
@@ -157,6 +161,7 @@ fn as_json(
     project: &Project,
     estimates: &[NodeEstimate],
     explanation: Option<&Explanation>,
+    found: &[KeptOut],
 ) -> Result<serde_json::Value, Failure> {
     let nodes: Vec<serde_json::Value> = estimates
         .iter()
@@ -175,7 +180,7 @@ fn as_json(
         .collect();
     let held_out: BTreeMap<String, Vec<HeldOut>> = held_out(project)?.into_iter().collect();
     let mut plan = json!({ "manifest": project.plan.manifest.path, "nodes": nodes, "held_out": held_out,
-        "warnings": filter::warnings(&project.plan) });
+        "kept_out": found, "warnings": filter::warnings(&project.plan) });
     if let (Some(explanation), Some(plan)) = (explanation, plan.as_object_mut()) {
         plan.insert("explanation".to_owned(), json!(explanation));
     }

@@ -8,11 +8,12 @@ use cafe_pipeline::catalog::NodeProgress;
 use cafe_pipeline::executor::{
     Ending, IsolateCommand, Onlooker, Project, RunOptions, RunReport, prepare_sources, run as execute, slices_of,
 };
-use cafe_pipeline::plan::{PlanNode, Sample, estimate, expand, explain, keys};
+use cafe_pipeline::plan::{Expansion, PlanNode, Sample, estimate, expand, explain, keys};
 use cafe_pipeline::stage::Cancel;
 use cafe_stages::filter;
 use cafe_stages::previews::{Previews, generating};
 
+use super::kept_out;
 use crate::cli::{Progress, RunArgs, RunCommand, RunOnly};
 use crate::failure::Failure;
 use crate::format::{bytes, count, duration};
@@ -81,13 +82,21 @@ pub(super) async fn carry_out(project: &Project, options: RunOptions, args: &Run
     let cancel = Cancel::default();
     signals::watch(cancel.clone())?;
     let is_told = !matches!(args.progress, Progress::Json | Progress::None);
-    for warning in filter::warnings(&project.plan).into_iter().filter(|_| is_told) {
-        eprintln!("warning: {warning}");
-    }
+    let warn = |warnings: Vec<String>| {
+        for warning in warnings.into_iter().filter(|_| is_told) {
+            eprintln!("warning: {warning}");
+        }
+    };
+    let listings = prepare_sources(project, options.sample).await?;
+    let expansion = expand(&project.plan, &slices_of(&project.plan, &listings), None, project.catalog.as_ref()).await?;
+    let found = kept_out::find(project, &expansion).await?;
+    kept_out::check(&found)?;
+    warn(filter::warnings(&project.plan));
+    warn(kept_out::warnings(&found));
     if options.sample.is_none() && is_told {
         warn_of_loss(project).await?;
     }
-    let nodes = expected(project, options.sample).await?;
+    let nodes = expected(project, &expansion).await?;
     let previews = previews(project, &options, usize::from(args.previews), &nodes);
     if let Some(page) = previews.as_ref().map(|previews| previews.page()).filter(|page| is_told && page.is_file()) {
         eprintln!("the newest pictures, while they are made: {}", page.display());
@@ -97,6 +106,12 @@ pub(super) async fn carry_out(project: &Project, options: RunOptions, args: &Run
     let shown = progress::show(args.progress, &nodes);
     let ran = execute(project, options, cancel, shown.sink.clone()).await;
     shown.end();
+    if ran.is_ok() {
+        let found_now = kept_out::find_now(project).await?;
+        if found_now != found {
+            warn(kept_out::warnings(&found_now));
+        }
+    }
     project.catalog.close().await;
     Ok(ran?)
 }
@@ -113,11 +128,8 @@ async fn warn_of_loss(project: &Project) -> Result<(), Failure> {
 }
 
 /// The rows of each node, as far as they are known beforehand.
-async fn expected(project: &Project, sample: Option<Sample>) -> Result<Vec<(String, Expected)>, Failure> {
-    let listings = prepare_sources(project, sample).await?;
-    let sources = slices_of(&project.plan, &listings);
-    let expansion = expand(&project.plan, &sources, None, project.catalog.as_ref()).await?;
-    let committed = project.catalog.find_committed(&keys(&expansion)).await?;
+async fn expected(project: &Project, expansion: &Expansion) -> Result<Vec<(String, Expected)>, Failure> {
+    let committed = project.catalog.find_committed(&keys(expansion)).await?;
     let rates = project.catalog.rates().await?;
     let n_done = |node: &str| {
         let rows = expansion.batch.rows.iter().zip(&committed).filter(|(row, _)| row.key.node == node);
@@ -125,7 +137,7 @@ async fn expected(project: &Project, sample: Option<Sample>) -> Result<Vec<(Stri
             .filter_map(|(_, counts)| counts.map(|counts| counts.n_in))
             .sum()
     };
-    Ok(estimate(&project.plan, &expansion, &committed, &rates)
+    Ok(estimate(&project.plan, expansion, &committed, &rates)
         .into_iter()
         .map(|node| (node.node.clone(), Expected { n_rows: node.n_rows, n_done: n_done(&node.node) }))
         .collect())

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use image::imageops::{FilterType, resize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::program::Project;
 
@@ -59,6 +59,55 @@ fn a_resized_copy_is_quarantined_and_the_books_balance() {
     assert!(text.contains("/settings/benchmarks/files"), "{text}");
     project.cafe(&["run", "--progress", "plain"]).ends(4);
     assert_eq!(rows(&project, "SELECT reference_id FROM references").len(), 7);
+    project.cafe(&["audit", "--verify"]).ends(0);
+}
+
+#[test]
+fn plan_and_run_tell_what_was_kept_out_as_soon_as_a_scan_has_it() {
+    const TOLD: &str = "warning: collect: 1 row kept out for the benchmark dreambench: food/cake.png\n";
+    let project = project();
+    let told = |args: &[&str], code| project.cafe(args).ends(code).stderr.matches(TOLD).count();
+    assert_eq!(told(&["plan"], 0), 0, "nothing was scanned yet");
+    assert_eq!(told(&["run", "--progress", "plain"], 4), 1, "found by this run");
+    assert_eq!(told(&["run", "--progress", "plain"], 4), 1, "known before this run");
+    assert_eq!(told(&["plan"], 0), 1);
+    let plan: Value = serde_json::from_str(&project.cafe(&["plan", "--json"]).ends(0).stdout).unwrap();
+    let wanted = json!([{
+        "stage": "collect", "benchmark": "dreambench", "on_match": "quarantine", "rows": ["food/cake.png"],
+    }]);
+    assert_eq!(plan["kept_out"], wanted);
+}
+
+#[test]
+fn a_benchmark_that_refuses_stops_the_stage_and_then_the_plan() {
+    const FOUND: &str = "1 row kept out for the benchmark dreambench: food/cake.png";
+    let project = project();
+    let strict = MANIFEST.replace("path = \"dreambench\" }", "path = \"dreambench\", on_match = \"refuse\" }");
+    project.write("cafe.toml", strict.as_bytes());
+    project.cafe(&["plan"]).ends(0);
+    let ran = project.cafe(&["run", "--progress", "plain"]).ends(4);
+    let wanted = format!("stage collect was stopped: {FOUND}; take them out of the source, or");
+    assert!(ran.stderr.contains(&wanted), "{}", ran.stderr);
+    // The whole source was scanned, and nothing made of it.
+    let count = |table: &str| rows(&project, &format!("SELECT count(*) AS n FROM {table}"))[0]["n"].clone();
+    assert_eq!((count("scanned"), count("references")), (json!(8), json!(0)));
+    for args in [&["plan"][..], &["run", "--progress", "none"]] {
+        let refused = project.cafe(args).ends(3);
+        assert!(refused.stderr.contains(&format!("error: collect: {FOUND}\n")), "{}", refused.stderr);
+        assert!(refused.stderr.contains("on_match = \"quarantine\""), "{}", refused.stderr);
+    }
+
+    // The scan holds for both ways; and what was made in one way is refused in the other.
+    project.write("cafe.toml", MANIFEST.as_bytes());
+    project.cafe(&["run", "--progress", "plain"]).ends(4);
+    assert_eq!(count("references"), json!(8));
+    project.write("cafe.toml", strict.as_bytes());
+    project.cafe(&["plan"]).ends(3);
+
+    std::fs::remove_file(project.path("pictures/food/cake.png")).unwrap();
+    project.cafe(&["plan"]).ends(0);
+    project.cafe(&["run", "--progress", "plain"]).ends(0);
+    assert_eq!(count("references"), json!(8));
     project.cafe(&["audit", "--verify"]).ends(0);
 }
 

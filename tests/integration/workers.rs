@@ -48,6 +48,30 @@ async fn parts_and_stages_make_the_same_bytes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_equally_deep_stages_the_one_with_more_to_come_goes_first() {
+    // `side` is written down first, and nothing is made of what it makes.
+    let lab = Lab::new(manifest(40, 4, "").replace(
+        "[[stage]]\nkind = \"square\"",
+        "[[stage]]\nkind = \"square\"\nname = \"side\"\nneeds = [\"count\"]\nplus = 1\n[[stage]]\nkind = \"square\"",
+    ));
+    let project = lab.local().await;
+    let (report, events) = watch(&project, options(1), Cancel::default()).await;
+    assert_eq!(report.unwrap().exit_code(), 0);
+    project.catalog.close().await;
+    // With one worker, rows are finished in the order in which shards were begun.
+    let (mut n_side, mut n_square) = (0_u64, 0_u64);
+    for event in &events {
+        match event {
+            Event::Rows { node, n_rows } if node == "side" => n_side += *n_rows,
+            Event::Rows { node, n_rows } if node == "square" => n_square += *n_rows,
+            _ => {}
+        }
+        assert!(n_side <= n_square, "{n_side} of side, {n_square} of square");
+    }
+    assert_eq!((n_side, n_square), (40, 40));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_setting_makes_again_what_depends_on_it_and_going_back_costs_nothing() {
     let mut lab = Lab::new(manifest(40, 5, "plus = 0"));
     lab.run(options(2)).await;

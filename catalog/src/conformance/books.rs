@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use cafe_pipeline::catalog::{
-    AttemptOutcome, CommitOutcome, EventRecord, QuarantineRow, Rate, RowCounts, RunEnd, ShardState,
+    AttemptEnd, AttemptOutcome, Commit, CommitOutcome, EventRecord, QuarantineRow, Rate, RowCounts, RunEnd, ShardState,
+    WorkItem,
 };
 use cafe_pipeline::stage::{Cost, ErrorClass};
 use serde_json::json;
 
 use super::Place;
 use super::project::{
-    LONG, batch, chain, commit, end, fingerprint, join, ok, open, plan, rows, slice, start, statuses,
+    LONG, batch, chain, commit, end, fingerprint, join, key, ok, open, plan, rows, slice, start, statuses,
 };
 
 /// Every attempt is in the ledger, with how it ended and what it cost.
@@ -48,6 +49,23 @@ pub async fn every_outcome_is_in_the_ledger(place: &impl Place) {
     let score = &statuses(&catalog, "score").await[0];
     assert_eq!((score.state, score.message.as_deref()), (ShardState::Failed, Some("it did not work")));
     ok(catalog.end_run(hands.run, &RunEnd { outcome: "failed".to_owned(), exit_code: 4 }).await);
+}
+
+/// The ledger tells when work began, not when it was leased, however the attempt ended.
+pub async fn the_ledger_tells_when_work_began(place: &impl Place) {
+    let catalog = open(place).await;
+    let hands = start(&catalog, "a", &chain(2, "1")).await;
+    let items = hands.claim(&["scan"], 2).await;
+    let started = async || -> Vec<i64> {
+        let ledger = ok(catalog.ledger().await);
+        let of = |item: &WorkItem| ledger.iter().find(|entry| entry.shard_id == item.shard_id);
+        items.iter().filter_map(|item| Some(of(item)?.started_ms)).collect()
+    };
+    let leased = started().await;
+    let commit = Commit { queued_ms: 5_000, ..commit(&items[0], "x") };
+    assert_eq!(ok(catalog.commit(&commit).await), CommitOutcome::Committed);
+    ok(catalog.give_up(&AttemptEnd { queued_ms: 70, ..end(&items[1], AttemptOutcome::Released) }).await);
+    assert_eq!(started().await, [leased[0] + 5_000, leased[1] + 70]);
 }
 
 /// A kill loses one beat of the books: the attempt costs up to its worker's last heartbeat.
@@ -132,6 +150,10 @@ pub async fn quarantine_is_of_the_current_plan(place: &impl Place) {
     hands.depart().await;
     ok(catalog.apply_plan(&plan("b"), &chain(1, "2")).await);
     assert!(ok(catalog.quarantine().await).is_empty());
+    // Who asks for shards by name is told of retired ones too: what a plan will find, before it is applied.
+    let asked = [key("scan", 1, "1"), key("scan", 0, "2"), key("scan", 9, "1")];
+    assert_eq!(ok(catalog.quarantine_of(&asked).await), listed[2..]);
+    assert!(ok(catalog.quarantine_of(&[]).await).is_empty());
 }
 
 /// The last events are returned, oldest first, by the catalog's clock.

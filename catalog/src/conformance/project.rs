@@ -178,6 +178,7 @@ pub(super) fn commit(item: &WorkItem, content: &str) -> Commit {
         counts: RowCounts { n_in: 10, n_done: 10, n_quarantined: 0, n_duplicate: 0 },
         quarantine: Vec::new(),
         cost: Cost { device_ms: 7, prompt_tokens: 5, completion_tokens: 3, n_tries: 1 },
+        queued_ms: 0,
         wall_ms: 20,
         backend: "cpu".to_owned(),
         effects: Vec::new(),
@@ -191,6 +192,7 @@ pub(super) fn end(item: &WorkItem, outcome: AttemptOutcome) -> AttemptEnd {
         token: item.token,
         outcome,
         message: "it did not work".to_owned(),
+        queued_ms: 0,
         wall_ms: 11,
         cost: Cost { device_ms: 2, prompt_tokens: 0, completion_tokens: 0, n_tries: 1 },
     }

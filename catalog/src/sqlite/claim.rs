@@ -45,7 +45,7 @@ pub(super) async fn claim(connection: &mut SqliteConnection, request: &ClaimRequ
         .collect()
 }
 
-/// Ready shards of `nodes` (name, depth, …), deepest nodes first, then by index.
+/// Ready shards of `nodes` (name, depth, …), deepest nodes first, then by index, then as the nodes are asked for.
 async fn choose(
     connection: &mut SqliteConnection,
     request: &ClaimRequest,
@@ -53,13 +53,15 @@ async fn choose(
 ) -> Result<Vec<i64>> {
     let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
     let (part, n_parts) = request.part.unwrap_or((0, 0));
+    let place_of = |node: &String| request.nodes.iter().position(|asked| asked == node);
     let mut chosen = Vec::new();
     for same_depth in nodes.chunk_by(|one, other| one.1 == other.1) {
         if chosen.len() >= limit {
             break;
         }
-        let mut ready: Vec<(i64, i64)> = Vec::new();
+        let mut ready: Vec<(i64, Option<usize>, i64)> = Vec::new();
         for (node, ..) in same_depth {
+            let place = place_of(node);
             let rows: Vec<(i64, i64)> = sqlx::query_as(include_str!("sql/ready_shards.sql"))
                 .bind(node)
                 .bind(i64::from(n_parts))
@@ -68,10 +70,10 @@ async fn choose(
                 .fetch_all(&mut *connection)
                 .await
                 .map_err(from_sqlx)?;
-            ready.extend(rows);
+            ready.extend(rows.into_iter().map(|(shard_index, shard_id)| (shard_index, place, shard_id)));
         }
         ready.sort_unstable();
-        chosen.extend(ready.into_iter().take(limit - chosen.len()).map(|(_, shard_id)| shard_id));
+        chosen.extend(ready.into_iter().take(limit - chosen.len()).map(|(.., shard_id)| shard_id));
     }
     Ok(chosen)
 }

@@ -88,6 +88,7 @@ async fn write_shard(connection: &mut SqliteConnection, commit: &Commit, digest:
         .bind(signed(commit.counts.n_duplicate)?)
         .bind(digest)
         .bind(slices)
+        .bind(signed(commit.queued_ms)?)
         .execute(connection)
         .await
         .map(|_| ())
@@ -211,6 +212,7 @@ pub(super) async fn give_up(connection: &mut SqliteConnection, end: &AttemptEnd)
         .bind(signed(end.cost.prompt_tokens)?)
         .bind(signed(end.cost.completion_tokens)?)
         .bind(signed(end.cost.n_tries)?)
+        .bind(signed(end.queued_ms)?)
         .execute(connection)
         .await
         .map(|_| ())

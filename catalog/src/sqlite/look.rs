@@ -166,9 +166,12 @@ pub(super) async fn known_paths(readers: &SqlitePool) -> Result<Vec<String>> {
     sqlx::query_scalar(include_str!("sql/known_paths.sql")).fetch_all(readers).await.map_err(from_sqlx)
 }
 
+/// Node, index, and the row's number, id, class and message.
+type QuarantineColumns = (String, i64, i64, String, String, String);
+
 /// See `Catalog::quarantine`.
 pub(super) async fn quarantine(readers: &SqlitePool) -> Result<Vec<QuarantineEntry>> {
-    let rows: Vec<(String, i64, i64, String, String, String)> = sqlx::query_as(
+    let rows: Vec<QuarantineColumns> = sqlx::query_as(
         "SELECT node, shard_index, row_number, row_id, class, quarantine.message
          FROM quarantine JOIN shards ON shards.shard_id = quarantine.shard_id
          WHERE state = 'committed' ORDER BY node, shard_index, row_number",
@@ -176,6 +179,21 @@ pub(super) async fn quarantine(readers: &SqlitePool) -> Result<Vec<QuarantineEnt
     .fetch_all(readers)
     .await
     .map_err(from_sqlx)?;
+    entries(rows)
+}
+
+/// See `Catalog::quarantine_of`.
+pub(super) async fn quarantine_of(readers: &SqlitePool, shards: &[ShardKey]) -> Result<Vec<QuarantineEntry>> {
+    let wanted: Vec<_> = shards.iter().map(|key| (&key.node, key.shard_index, key.fingerprint)).collect();
+    let rows: Vec<QuarantineColumns> = sqlx::query_as(include_str!("sql/quarantine_of.sql"))
+        .bind(serde_json::to_string(&wanted).map_err(not_json)?)
+        .fetch_all(readers)
+        .await
+        .map_err(from_sqlx)?;
+    entries(rows)
+}
+
+fn entries(rows: Vec<QuarantineColumns>) -> Result<Vec<QuarantineEntry>> {
     rows.into_iter()
         .map(|(node, shard_index, row, row_id, class, message)| {
             let class = serde_json::from_value(Value::from(class)).map_err(not_json)?;

@@ -166,6 +166,10 @@ impl Catalog for SqliteCatalog {
         look::quarantine(&self.readers).await
     }
 
+    async fn quarantine_of(&self, shards: &[ShardKey]) -> Result<Vec<QuarantineEntry>> {
+        look::quarantine_of(&self.readers, shards).await
+    }
+
     async fn ledger(&self) -> Result<Vec<LedgerEntry>> {
         look::ledger(&self.readers).await
     }

@@ -102,8 +102,9 @@ pub trait Catalog: Send + Sync {
     async fn depart(&self, worker: WorkerId) -> Result<()>;
 
     /// Leases up to `request.limit` shards that are ready: pending, waiting for nothing, their back-off over, of the
-    /// nodes asked for. Nodes late in the plan first (`ShardRow::depth`), then by index, so that rows flow to the end.
-    /// Raises the fencing token, opens an attempt, and returns all that is needed to work.
+    /// nodes asked for. Nodes late in the plan first (`ShardRow::depth`), so that rows flow to the end; then by index, and
+    /// of one index in the order in which the nodes are asked for. Raises the fencing token, opens an attempt, and returns
+    /// all that is needed to work.
     async fn claim(&self, request: &ClaimRequest) -> Result<Vec<WorkItem>>;
 
     // --- ends of attempts -------------------------------------------------------------------------------------------
@@ -136,6 +137,9 @@ pub trait Catalog: Send + Sync {
 
     /// Rows in quarantine of the current plan, by node, shard and row.
     async fn quarantine(&self) -> Result<Vec<QuarantineEntry>>;
+
+    /// Rows in quarantine of those of `shards` that are committed, retired ones included, by node, shard and row.
+    async fn quarantine_of(&self, shards: &[ShardKey]) -> Result<Vec<QuarantineEntry>>;
 
     /// The ledger: one entry per attempt, oldest first, all plans.
     async fn ledger(&self) -> Result<Vec<LedgerEntry>>;

@@ -1,5 +1,6 @@
 //! Pulls work items under leases, and keeps the workers of this process busy until nothing is left.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +15,11 @@ use super::item;
 use super::limits::Spent;
 use super::queue::Queue;
 use super::report::{Ending, RunReport};
-use super::settle::{Ended, Settled, Verdict, settle};
+use super::settle::{Ended, Settled, Times, Verdict, settle};
 use super::shared::Shared;
 use super::watch::Watch;
 use crate::catalog::{AttemptEnd, AttemptOutcome, ClaimRequest, NodeProgress, WorkItem};
+use crate::plan::{Plan, PlanNode};
 use crate::stage::{Cost, WorkError};
 
 /// How often this process looks for a stop, a hung batch, a budget.
@@ -35,6 +37,9 @@ pub(super) struct Dispatcher {
     lease: Arc<Lease>,
     epoch: u64,
     queue: Queue,
+    /// Node and stage, those first from which the way to the end of the plan is longest: of what is equally deep they are
+    /// begun first, so that nobody waits for them in the end.
+    nodes: Vec<(String, String)>,
     attempts: JoinSet<Result<Settled, RunError>>,
     /// One for each item that is computed; a commit needs none.
     permits: Arc<Semaphore>,
@@ -47,6 +52,8 @@ pub(super) struct Dispatcher {
     ending: Option<Ending>,
     /// When the catalog last had no work.
     quiet_since: Option<Instant>,
+    /// Whether it has no more short work than is under way.
+    is_dry: bool,
     ledger_read: Instant,
 }
 
@@ -56,6 +63,7 @@ impl Dispatcher {
             epoch: lease.epoch(),
             lease,
             queue: Queue::new(&shared.plan),
+            nodes: longest_first(&shared.plan),
             attempts: JoinSet::new(),
             permits: Arc::new(Semaphore::new(shared.options.workers.max(1))),
             freed: Arc::new(Notify::new()),
@@ -63,6 +71,7 @@ impl Dispatcher {
             waiting: BTreeMap::new(),
             ending: None,
             quiet_since: None,
+            is_dry: false,
             ledger_read: Instant::now(),
             shared,
         }
@@ -128,9 +137,9 @@ impl Dispatcher {
             if self.attempts.len() >= workers * COMMITS {
                 return Ok(());
             }
-            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return Ok(()) };
-            if let Some(item) = self.queue.begin() {
-                self.begin(item, permit);
+            let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else { return self.lease_ahead().await };
+            if let Some((item, queued)) = self.queue.begin() {
+                self.begin(item, queued, permit);
                 continue;
             }
             drop(permit);
@@ -146,37 +155,58 @@ impl Dispatcher {
         }
     }
 
+    /// Leases short items while all workers are busy, so that none of them waits for the catalog.
+    async fn lease_ahead(&mut self) -> Result<(), RunError> {
+        let limit = self.queue.ahead(self.shared.options.workers.max(1));
+        if limit == 0 || self.is_dry {
+            return Ok(());
+        }
+        let mut short = self.wanted();
+        short.retain(|node| self.queue.is_short(node) && !self.runs_few(node));
+        let items = self.ask(short, limit).await?;
+        self.is_dry = items.is_empty();
+        self.queue.extend(items);
+        Ok(())
+    }
+
     /// The nodes that this process works on.
     fn wanted(&self) -> Vec<String> {
-        let stage = self.shared.options.stage.as_ref();
-        let nodes = self.shared.plan.nodes.iter();
+        let only = self.shared.options.stage.as_ref();
+        let nodes = self.nodes.iter();
         nodes
-            .filter(|node| stage.is_none_or(|stage| node.stage == *stage) && !self.is_over(&node.stage))
-            .map(|node| node.name.clone())
+            .filter(|(_, stage)| only.is_none_or(|only| stage == only) && !self.is_over(stage))
+            .map(|(node, _)| node.clone())
             .collect()
     }
 
+    /// Whether the manifest limits how many items of the node's stage run at once.
+    fn runs_few(&self, node: &str) -> bool {
+        self.shared.plan.node(node).is_some_and(|node| node.settings.resources.parallel.is_some())
+    }
+
+    /// Leases items for the free workers.
     async fn claim(&self) -> Result<Vec<WorkItem>, RunError> {
-        let limit = self.queue.chunk(self.shared.options.workers);
-        // A stage that runs few items at once must not fill the queue: it is claimed one by one.
-        let (free, limited): (Vec<String>, Vec<String>) =
-            self.wanted().into_iter().filter(|node| self.queue.wants(node)).partition(|node| {
-                let node = self.shared.plan.node(node);
-                node.is_none_or(|node| node.settings.resources.parallel.is_none())
-            });
-        let request =
-            |nodes, limit| ClaimRequest { worker: self.lease.worker(), nodes, limit, part: self.shared.options.part };
+        let (limited, nodes): (Vec<String>, Vec<String>) =
+            self.wanted().into_iter().partition(|node| self.runs_few(node));
         let mut items = Vec::new();
-        for node in limited {
-            items.extend(self.shared.catalog.claim(&request(vec![node], 1)).await?);
+        // A stage that runs few items at once must not fill the queue: it is claimed one by one.
+        for node in limited.into_iter().filter(|node| self.queue.wants(node)) {
+            items.extend(self.ask(vec![node], 1).await?);
         }
-        if !free.is_empty() {
-            items.extend(self.shared.catalog.claim(&request(free, limit)).await?);
-        }
+        let n_free = u32::try_from(self.permits.available_permits()).unwrap_or(u32::MAX);
+        items.extend(self.ask(nodes, n_free.max(1)).await?);
         Ok(items)
     }
 
-    fn begin(&mut self, item: WorkItem, permit: OwnedSemaphorePermit) {
+    async fn ask(&self, nodes: Vec<String>, limit: u32) -> Result<Vec<WorkItem>, RunError> {
+        if nodes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (worker, part) = (self.lease.worker(), self.shared.options.part);
+        Ok(self.shared.catalog.claim(&ClaimRequest { worker, nodes, limit, part }).await?)
+    }
+
+    fn begin(&mut self, item: WorkItem, queued: Duration, permit: OwnedSemaphorePermit) {
         let (shared, freed) = (Arc::clone(&self.shared), Arc::clone(&self.freed));
         self.attempts.spawn(async move {
             let began = Instant::now();
@@ -184,7 +214,7 @@ impl Dispatcher {
             let took = began.elapsed();
             drop(permit);
             freed.notify_one();
-            let verdict = settle(&shared, &item, ended, took).await?;
+            let verdict = settle(&shared, &item, ended, Times { queued, took }).await?;
             Ok(Settled { node: item.key.node, took, verdict })
         });
     }
@@ -208,7 +238,7 @@ impl Dispatcher {
         let settled = ended.map_err(|error| RunError::Internal(format!("an attempt ended badly: {error}")))??;
         self.queue.end(&settled.node, settled.took);
         match settled.verdict {
-            Verdict::Committed => self.quiet_since = None,
+            Verdict::Committed => (self.quiet_since, self.is_dry) = (None, false),
             Verdict::Returned => {}
             Verdict::StopStage(message) => self.stop_stage(&settled.node, message, false).await?,
             Verdict::WaitStage(message) => self.stop_stage(&settled.node, message, true).await?,
@@ -243,6 +273,7 @@ impl Dispatcher {
                 token: item.token,
                 outcome: AttemptOutcome::Released,
                 message: "its stage was stopped".to_owned(),
+                queued_ms: 0,
                 wall_ms: 0,
                 cost: Cost::default(),
             };
@@ -301,6 +332,14 @@ impl Dispatcher {
         }
         Ok(true)
     }
+}
+
+/// The nodes of `plan` and their stages, in the order in which equally deep ones are begun.
+fn longest_first(plan: &Plan) -> Vec<(String, String)> {
+    let ways = plan.ways_left();
+    let mut nodes: Vec<&PlanNode> = plan.nodes.iter().collect();
+    nodes.sort_by_key(|node| Reverse(ways.get(node.name.as_str()).copied()));
+    nodes.into_iter().map(|node| (node.name.clone(), node.stage.clone())).collect()
 }
 
 /// Makes the shard on a thread of its own, and gives that thread up when a batch does not end.

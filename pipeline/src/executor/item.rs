@@ -85,6 +85,8 @@ fn finished(item: &WorkItem, started: Instant) -> Made {
         counts: RowCounts::default(),
         quarantine: Vec::new(),
         cost: Cost::default(),
+        // Known to who commits it.
+        queued_ms: 0,
         wall_ms: milliseconds(started.elapsed()),
         backend: "cpu".to_owned(),
         effects: Vec::new(),

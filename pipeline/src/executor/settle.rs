@@ -25,6 +25,15 @@ pub(super) enum Ended {
     Hung(Duration),
 }
 
+/// Times of an attempt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// From the lease to the begin of the work.
+    pub(super) queued: Duration,
+    /// Of the work.
+    pub(super) took: Duration,
+}
+
 /// An attempt that is over.
 pub(super) struct Settled {
     pub(super) node: String,
@@ -43,20 +52,15 @@ pub(super) enum Verdict {
 }
 
 /// Commits what was made, or ends the attempt as its failure demands.
-pub(super) async fn settle(
-    shared: &Shared,
-    item: &WorkItem,
-    ended: Ended,
-    took: Duration,
-) -> Result<Verdict, RunError> {
+pub(super) async fn settle(shared: &Shared, item: &WorkItem, ended: Ended, times: Times) -> Result<Verdict, RunError> {
     let node = shared.plan.node(&item.key.node);
     let node = node.ok_or_else(|| RunError::Internal(format!("{} is not in the plan", item.key.node)))?;
     match ended {
-        Ended::Made(made) => commit(shared, node, item, *made).await,
-        Ended::Failed(error) => fail(shared, node, item, error, took).await,
+        Ended::Made(made) => commit(shared, node, item, *made, times).await,
+        Ended::Failed(error) => fail(shared, node, item, error, times).await,
         Ended::Hung(deadline) => {
             let message = format!("a batch did not end in {} s", deadline.as_secs_f64());
-            give_up(shared, item, AttemptOutcome::Hung, message.clone(), took).await?;
+            give_up(shared, item, AttemptOutcome::Hung, message.clone(), times).await?;
             shared.emit(&Event::Retrying {
                 node: node.name.clone(),
                 shard_index: item.key.shard_index,
@@ -68,10 +72,20 @@ pub(super) async fn settle(
     }
 }
 
-async fn commit(shared: &Shared, node: &PlanNode, item: &WorkItem, made: Made) -> Result<Verdict, RunError> {
+async fn commit(
+    shared: &Shared,
+    node: &PlanNode,
+    item: &WorkItem,
+    made: Made,
+    times: Times,
+) -> Result<Verdict, RunError> {
     let Made { mut commit, n_rejected, slices } = made;
     let n_opened = slices.as_ref().map(Vec::len);
+    commit.queued_ms = milliseconds(times.queued);
     if let Some(slices) = slices {
+        if let Some(message) = objection(shared, node).await? {
+            return stop_stage(shared, item, message, times).await;
+        }
         let opened = Some((node.name.as_str(), slices.as_slice()));
         let expansion = expand(&shared.plan, &shared.sources, opened, shared.catalog.as_ref()).await?;
         commit.opened = Some((slices, expansion.batch));
@@ -145,39 +159,39 @@ async fn fail(
     node: &PlanNode,
     item: &WorkItem,
     error: WorkError,
-    took: Duration,
+    times: Times,
 ) -> Result<Verdict, RunError> {
     let (name, shard_index) = (node.name.clone(), item.key.shard_index);
     let message = error.to_string();
     match error {
         WorkError::Cancelled => {
-            give_up(shared, item, AttemptOutcome::Released, message, took).await?;
+            give_up(shared, item, AttemptOutcome::Released, message, times).await?;
             Ok(Verdict::Returned)
         }
         WorkError::Transient(_) if item.n_tries + 1 < node.settings.max_tries => {
             let after_ms = back_off_ms(item);
             shared.emit(&Event::Retrying { node: name, shard_index, after_ms, message: message.clone() });
-            give_up(shared, item, AttemptOutcome::Retry { after_ms }, message, took).await?;
+            give_up(shared, item, AttemptOutcome::Retry { after_ms }, message, times).await?;
             Ok(Verdict::Returned)
         }
         WorkError::Transient(_) => {
             let message = format!("{message} (tried {} times)", item.n_tries + 1);
             shared.emit(&Event::Failed { node: name, shard_index, message: message.clone() });
-            give_up(shared, item, AttemptOutcome::Failed, message, took).await?;
+            give_up(shared, item, AttemptOutcome::Failed, message, times).await?;
             Ok(Verdict::Returned)
         }
         WorkError::Unavailable(_) => {
-            give_up(shared, item, AttemptOutcome::Released, message.clone(), took).await?;
+            give_up(shared, item, AttemptOutcome::Released, message.clone(), times).await?;
             Ok(Verdict::WaitStage(message))
         }
         WorkError::OutOfMemory(_) => {
             let own = match &node.decl.work {
                 Work::Rows(work) => u32::try_from(work.batch_rows()).unwrap_or(u32::MAX),
-                Work::Whole(_) => return stop_stage(shared, item, message, took).await,
+                Work::Whole(_) => return stop_stage(shared, item, message, times).await,
             };
             let micro_batch = (item.micro_batch.map_or(own, |micro| micro.min(own)) / 2).max(1);
             shared.emit(&Event::Retrying { node: name, shard_index, after_ms: 0, message: message.clone() });
-            give_up(shared, item, AttemptOutcome::Shrink { micro_batch }, message, took).await?;
+            give_up(shared, item, AttemptOutcome::Shrink { micro_batch }, message, times).await?;
             Ok(Verdict::Returned)
         }
         WorkError::Damaged { shard_id, path, message } => {
@@ -189,24 +203,32 @@ async fn fail(
             };
             let Some(shard_id) = shard_id else {
                 // A source's listing is made anew at the start of each run.
-                give_up(shared, item, AttemptOutcome::Released, reason.clone(), took).await?;
+                give_up(shared, item, AttemptOutcome::Released, reason.clone(), times).await?;
                 return Ok(Verdict::StopRun(reason));
             };
-            give_up(shared, item, AttemptOutcome::Released, reason.clone(), took).await?;
+            give_up(shared, item, AttemptOutcome::Released, reason.clone(), times).await?;
             shared.catalog.invalidate(shard_id, &reason).await?;
             Ok(Verdict::Returned)
         }
         WorkError::DiskFull(_) => {
-            give_up(shared, item, AttemptOutcome::Released, message.clone(), took).await?;
+            give_up(shared, item, AttemptOutcome::Released, message.clone(), times).await?;
             Ok(Verdict::StopRun(message))
         }
-        WorkError::Systemic(_) | WorkError::Poison { .. } => stop_stage(shared, item, message, took).await,
+        WorkError::Systemic(_) | WorkError::Poison { .. } => stop_stage(shared, item, message, times).await,
     }
 }
 
-async fn stop_stage(shared: &Shared, item: &WorkItem, message: String, took: Duration) -> Result<Verdict, RunError> {
-    give_up(shared, item, AttemptOutcome::Failed, message.clone(), took).await?;
+async fn stop_stage(shared: &Shared, item: &WorkItem, message: String, times: Times) -> Result<Verdict, RunError> {
+    give_up(shared, item, AttemptOutcome::Failed, message.clone(), times).await?;
     Ok(Verdict::StopStage(message))
+}
+
+/// Why nothing may be made of what a barrier has listed.
+async fn objection(shared: &Shared, node: &PlanNode) -> Result<Option<String>, CatalogError> {
+    let Bounds::Barrier(lister) = &node.decl.bounds else { return Ok(None) };
+    let mut quarantined = shared.catalog.quarantine().await?;
+    quarantined.retain(|entry| node.reads.iter().any(|read| read.from.contains(&entry.node)));
+    Ok(lister.objection(&quarantined))
 }
 
 /// The item that made the listing of a barrier node.
@@ -220,11 +242,11 @@ async fn give_up(
     item: &WorkItem,
     outcome: AttemptOutcome,
     message: String,
-    took: Duration,
+    times: Times,
 ) -> Result<(), RunError> {
-    let (wall_ms, cost) = (milliseconds(took), Cost::default());
+    let (queued_ms, wall_ms, cost) = (milliseconds(times.queued), milliseconds(times.took), Cost::default());
     shared.limits.spend(wall_ms, cost);
-    let end = AttemptEnd { shard_id: item.shard_id, token: item.token, outcome, message, wall_ms, cost };
+    let end = AttemptEnd { shard_id: item.shard_id, token: item.token, outcome, message, queued_ms, wall_ms, cost };
     match shared.catalog.give_up(&end).await {
         // The lease ends by itself.
         Err(CatalogError::DiskFull(message) | CatalogError::Transient(message)) => {

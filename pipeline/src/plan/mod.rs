@@ -93,6 +93,21 @@ impl Plan {
         self.nodes.iter().filter(|node| node.stage == stage).map(|node| node.name.clone()).collect()
     }
 
+    /// Node → the longest way from it to a node that nobody reads, in nodes.
+    #[must_use]
+    pub fn ways_left(&self) -> BTreeMap<&str, u32> {
+        let mut ways: BTreeMap<&str, u32> = BTreeMap::new();
+        // Who reads a node stands behind it.
+        for node in self.nodes.iter().rev() {
+            let own = *ways.entry(node.name.as_str()).or_default();
+            for from in node.reads.iter().flat_map(|read| &read.from) {
+                let way = ways.entry(from.as_str()).or_default();
+                *way = (*way).max(own + 1);
+            }
+        }
+        ways
+    }
+
     /// Hash over all nodes and the listings of their sources.
     #[must_use]
     pub fn fingerprint(&self, listings: &BTreeMap<String, Listing>) -> Fingerprint {

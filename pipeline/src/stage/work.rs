@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::context::WorkContext;
 use super::error::{ErrorClass, WorkError};
 use super::node::FanOut;
-use crate::catalog::Effect;
+use crate::catalog::{Effect, QuarantineEntry};
 
 /// Name of the `UInt32` column by which a frame made by [`RowWork::process`] says from which row of the batch
 /// (0-based) each of its rows was made. The executor takes it off before writing.
@@ -28,6 +28,14 @@ pub trait Lister: Send + Sync {
     /// outlive a listing that has changed elsewhere: a picture that is added makes one shard again, not all of them.
     fn is_complete(&self) -> bool {
         false
+    }
+
+    /// For a barrier: why nothing may be made of what it lists, where the rows that its inputs have in quarantine are a
+    /// reason. Asked when all inputs are there, and before the barrier opens; it stops the stage as
+    /// [`WorkError::Systemic`] does.
+    fn objection(&self, quarantined: &[QuarantineEntry]) -> Option<String> {
+        let _ = quarantined;
+        None
     }
 }
 

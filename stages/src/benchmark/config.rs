@@ -9,7 +9,7 @@ use cafe_pipeline::text::counted;
 use image::ImageReader;
 use rayon::prelude::*;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::marks::Guard;
 use crate::models::file_digest;
@@ -30,6 +30,21 @@ pub struct Benchmark {
     pub name: String,
     /// Its folder, relative to the manifest's; pictures in all folders below count.
     pub path: PathBuf,
+    /// What becomes of a stage into whose source one of its pictures has come.
+    #[serde(default)]
+    pub on_match: OnMatch,
+}
+
+/// What becomes of a stage into whose source a picture of a benchmark has come.
+// It changes no byte of what is made, and is in no settings: a scan holds for both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMatch {
+    /// Near copies are quarantined, and it goes on without them.
+    #[default]
+    Quarantine,
+    /// The whole source is scanned; then the stage stops, and `plan` and `run` refuse until the near copies are gone.
+    Refuse,
 }
 
 /// A benchmark whose files were read.

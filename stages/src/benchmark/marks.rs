@@ -143,11 +143,18 @@ impl Marks {
             Likeness::Near => "nearly equals",
             Likeness::Mirrored => "is mirrored, and so nearly equals",
         };
-        let message = format!(
-            "{how} {file} of the benchmark {benchmark}, which must stay unseen: distance {distance}, benchmark_distance is \
-             {}",
-            self.distance
-        );
+        let (about, allowed) = (about(benchmark), self.distance);
+        let message = format!("{how} {file}{about}distance {distance}, benchmark_distance is {allowed}");
         Err(Fault::new(ErrorClass::Benchmark, message))
     }
+}
+
+/// The part of a message that names the benchmark.
+pub(super) fn about(benchmark: &str) -> String {
+    format!(" of the benchmark {benchmark}, which must stay unseen: ")
+}
+
+/// Whether the message of a row in quarantine is about the benchmark of this name.
+pub(super) fn is_about(message: &str, benchmark: &str) -> bool {
+    message.contains(&about(benchmark))
 }

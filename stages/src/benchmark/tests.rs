@@ -45,7 +45,10 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
 }
 
 fn named(names: &[(&str, &str)]) -> Vec<Benchmark> {
-    names.iter().map(|(name, path)| Benchmark { name: (*name).to_owned(), path: path.into() }).collect()
+    names
+        .iter()
+        .map(|(name, path)| Benchmark { name: (*name).to_owned(), path: path.into(), on_match: OnMatch::default() })
+        .collect()
 }
 
 fn compile(dir: &TempDir, benchmarks: &[Benchmark], distance: Option<u32>) -> (Guard, Vec<ConfigIssue>) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use cafe_pipeline::catalog::QuarantineEntry;
 use cafe_pipeline::digest::Digest;
 use cafe_pipeline::stage::{
     BatchOutcome, DuplicateRow, ErrorClass, Lister, QuarantinedRow, ROW, RowWork, WorkContext, WorkError,
@@ -11,12 +12,14 @@ use polars::prelude::*;
 
 use super::config::CollectConfig;
 use super::scan;
+use crate::benchmark::{Benchmark, objection};
 use crate::picture::{Alpha, Fault, Picture};
 use crate::source::Reader;
 use crate::tables;
 
-/// All pictures, each with the one that it is a duplicate of, if it is one: the first in the listing's order stays.
-pub(super) struct Once;
+/// All pictures, each with the one that it is a duplicate of, if it is one: the first in the listing's order stays. None of
+/// them, where one of these benchmarks has kept something out that stops the stage.
+pub(super) struct Once(pub(super) Vec<Benchmark>);
 
 impl Lister for Once {
     fn list(&self, context: &WorkContext) -> Result<DataFrame, WorkError> {
@@ -35,6 +38,10 @@ impl Lister for Once {
 
     fn is_complete(&self) -> bool {
         true
+    }
+
+    fn objection(&self, quarantined: &[QuarantineEntry]) -> Option<String> {
+        objection(&self.0, quarantined)
     }
 }
 

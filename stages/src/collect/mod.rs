@@ -78,7 +78,7 @@ impl StageKind for CollectKind {
                 settings: finish,
                 reads: vec![Read::all(scan::TABLE).from_part("scan")],
                 writes: vec![tables::references()],
-                bounds: Bounds::Barrier(Arc::new(finish::Once)),
+                bounds: Bounds::Barrier(Arc::new(finish::Once(config.benchmarks.clone()))),
                 work: Work::Rows(Arc::new(finish::Finish { reader, config })),
             },
         ])

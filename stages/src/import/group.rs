@@ -3,14 +3,17 @@
 
 use std::collections::HashMap;
 
+use cafe_pipeline::catalog::QuarantineEntry;
 use cafe_pipeline::stage::{Lister, WorkContext, WorkError};
 use polars::prelude::*;
 
 use super::scan;
+use crate::benchmark::{Benchmark, objection};
 
 /// One row for each reference, with its pairs as a JSON list, in the order in which the references come first; and one
-/// for each pair that stands a second time, with the first.
-pub(super) struct ByReference;
+/// for each pair that stands a second time, with the first. None of them, where one of these benchmarks has kept something
+/// out that stops the stage.
+pub(super) struct ByReference(pub(super) Vec<Benchmark>);
 
 /// A row to be.
 struct Group<'a> {
@@ -62,5 +65,9 @@ impl Lister for ByReference {
 
     fn is_complete(&self) -> bool {
         true
+    }
+
+    fn objection(&self, quarantined: &[QuarantineEntry]) -> Option<String> {
+        objection(&self.0, quarantined)
     }
 }

@@ -93,7 +93,7 @@ impl StageKind for ImportKind {
                     tables::pairs(),
                     tables::references(),
                 ],
-                bounds: Bounds::Barrier(Arc::new(group::ByReference)),
+                bounds: Bounds::Barrier(Arc::new(group::ByReference(config.benchmarks.clone()))),
                 work: Work::Rows(Arc::new(finish::Finish { sides: sides(), config })),
             },
         ])

@@ -14,7 +14,8 @@ use cafe_pipeline::stage::{Cost, WorkError};
 use image::RgbImage;
 
 use super::candidates::{Said, Sample};
-use super::seen::{LastSeen, Seen};
+use super::recent::Recent;
+use super::seen::Seen;
 use crate::models::{Loaded, work_error};
 
 /// CAFE with its language half.
@@ -26,7 +27,7 @@ pub(super) struct CafeAssistant {
     pub(super) guidance: Guidance,
     pub(super) sampling: SamplerSettings,
     pub(super) loaded: Loaded<Whole>,
-    pub(super) seen: LastSeen,
+    pub(super) seen: Recent<Seen>,
 }
 
 /// Where the models are.
@@ -74,8 +75,8 @@ impl CafeAssistant {
         let Whole { engine, assistant } = self.loaded.get(|| self.models.load())?;
         let drawn: Vec<u64> = (0..samples).map(|index| seed.child(&index.to_string()).0).collect();
         let made = op::on_cores(|| -> Result<(Vec<Sample>, Cost), EngineError> {
-            let Seen { dino, clip } = self.seen.of(engine.encoders(), reference_id, reference)?;
-            let replies = self.replies(assistant, &dino, told, &drawn)?;
+            let seen = self.seen.of(engine.encoders(), reference_id, reference)?;
+            let replies = self.replies(assistant, &seen.dino, told, &drawn)?;
             let cost = cost(&replies);
             // Without chance there is one reply for all samples.
             let replies = replies.iter().cycle().take(drawn.len());
@@ -85,11 +86,11 @@ impl CafeAssistant {
                 self.alphas.iter().flat_map(|alpha| asked.iter().map(move |asked| (*alpha, *asked))).collect();
             let conditions: Vec<Tensor> = places
                 .iter()
-                .map(|(alpha, (_, _, reply))| mix(&reply.condition.unsqueeze(0)?, &clip, *alpha))
+                .map(|(alpha, (_, _, reply))| mix(&reply.condition.unsqueeze(0)?, &seen.clip, *alpha))
                 .collect::<Result<_, _>>()?;
             let conditions = CafeConditioning {
-                dino: Tensor::cat(&vec![&dino; conditions.len()], 0)?, // (B, 1 + N, D_dino)
-                clip: Tensor::cat(&conditions, 0)?,                    // (B, D_clip)
+                dino: Tensor::cat(&vec![&seen.dino; conditions.len()], 0)?, // (B, 1 + N, D_dino)
+                clip: Tensor::cat(&conditions, 0)?,                         // (B, D_clip)
             };
             let seeds: Vec<u64> = places.iter().map(|(_, (_, seed, _))| *seed).collect();
             let images = engine.generate(&conditions, &seeds, &self.guidance, &self.sampling, &|_, _| {})?;

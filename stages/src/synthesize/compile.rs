@@ -12,7 +12,7 @@ use super::assistant::{CafeAssistant, Models};
 use super::candidates::Made;
 use super::config::{GeneratorConfig, SynthesizeConfig, WeightsConfig};
 use super::profusion::ProFusion;
-use super::seen::LastSeen;
+use super::recent::Recent;
 use super::sid::Sid;
 use super::weights::{self, Weights};
 use super::work::{Generator, SynthesizeWork};
@@ -176,7 +176,7 @@ fn generator(config: &SynthesizeConfig, Weights { family, llm, .. }: Weights) ->
                 guidance: guidance.guidance(),
                 sampling: sampling.settings(),
                 loaded: Loaded::default(),
-                seen: LastSeen::default(),
+                seen: Recent::default(),
             };
             (Generator::Assistant(Box::new(assistant), *text), vec![pairs, references], vec![references_join])
         }

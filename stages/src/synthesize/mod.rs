@@ -6,6 +6,7 @@ mod candidates;
 mod compile;
 mod config;
 mod profusion;
+mod recent;
 mod seen;
 mod sid;
 mod trained;

@@ -13,6 +13,7 @@ use cafe_pipeline::stage::{ErrorClass, WorkError};
 use image::RgbImage;
 
 use super::candidates::Sample;
+use super::recent::Recent;
 use crate::models::{Loaded, work_error};
 
 /// A base model with PromptNet, tuned to each reference.
@@ -21,8 +22,9 @@ pub(super) struct ProFusion {
     tuning: TuneSettings,
     settings: ProFusionSettings,
     engine: Loaded<ProFusionEngine>,
-    /// The last reference's: a reference's pairs stand together.
-    tuned: Mutex<Option<(String, Arc<Subject>)>>,
+    tuned: Recent<Subject>,
+    /// Held while one is tuned: two pairs of one reference do not tune it twice, and gradients and moments are in memory once.
+    turn: Mutex<()>,
 }
 
 /// A reference, and the words of one of its pairs.
@@ -36,7 +38,7 @@ pub(super) struct Asked<'a> {
 
 impl ProFusion {
     pub(super) fn new(family: PathBuf, tuning: TuneSettings, settings: ProFusionSettings) -> Self {
-        Self { family, tuning, settings, engine: Loaded::default(), tuned: Mutex::default() }
+        Self { family, tuning, settings, engine: Loaded::default(), tuned: Recent::default(), turn: Mutex::default() }
     }
 
     /// An image for each sample. `seeds` are the run's and the row's own; what is tuned is kept in `cache`, where every process and
@@ -65,12 +67,16 @@ impl ProFusion {
         asked: Asked<'_>,
         cache: &Path,
     ) -> Result<Arc<Subject>, EngineError> {
-        // Held while it is tuned: two pairs of one reference do not tune it twice. Never inside `on_cores`: a thread of the pool
-        // that waits for a part of its work takes up another row's meanwhile, and would wait for a lock that it holds itself.
-        let mut tuned = self.tuned.lock().unwrap_or_else(PoisonError::into_inner);
         let key = format!("{} {}", asked.reference_id, asked.class);
-        if let Some((_, subject)) = tuned.as_ref().filter(|(known, _)| *known == key) {
-            return Ok(Arc::clone(subject));
+        // Who has been tuned to waits for nobody's tuning.
+        if let Some(subject) = self.tuned.find(&key) {
+            return Ok(subject);
+        }
+        // Never inside `on_cores`: a thread of the pool that waits for a part of its work takes up another row's meanwhile, and
+        // would wait for a lock that it holds itself.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(subject) = self.tuned.find(&key) {
+            return Ok(subject);
         }
         let subject = op::on_cores(|| {
             if self.tuning.n_iterations == 0 {
@@ -80,9 +86,7 @@ impl ProFusion {
             let cache = TuneCache::open(cache)?;
             engine.tune(asked.reference, None, asked.class, &settings, Some(&cache), &|_, _| {})
         });
-        let subject = Arc::new(subject?);
-        *tuned = Some((key, Arc::clone(&subject)));
-        Ok(subject)
+        Ok(self.tuned.keep(key, subject?))
     }
 }
 

@@ -11,7 +11,8 @@ use cafe_pipeline::stage::WorkError;
 use image::RgbImage;
 
 use super::candidates::Sample;
-use super::seen::{LastSeen, Seen};
+use super::recent::Recent;
+use super::seen::Seen;
 use super::trained::Trained;
 use crate::models::{Loaded, work_error};
 
@@ -23,12 +24,12 @@ pub(super) struct Sid {
     sampling: SamplerSettings,
     /// With the digest of the weights that it has instead of the family's.
     engine: Loaded<(Option<String>, CafeEngine)>,
-    seen: LastSeen,
+    seen: Recent<Seen>,
 }
 
 impl Sid {
     pub(super) fn new(family: PathBuf, alphas: Vec<f64>, guidance: Guidance, sampling: SamplerSettings) -> Self {
-        Self { family, alphas, guidance, sampling, engine: Loaded::default(), seen: LastSeen::default() }
+        Self { family, alphas, guidance, sampling, engine: Loaded::default(), seen: Recent::default() }
     }
 
     /// How many α are swept.
@@ -50,13 +51,13 @@ impl Sid {
             self.alphas.iter().flat_map(|alpha| (0..samples).map(|index| (*alpha, index))).collect();
         let seeds: Vec<u64> = places.iter().map(|(_, index)| seed.child(&index.to_string()).0).collect();
         let images = op::on_cores(|| -> Result<Vec<RgbImage>, EngineError> {
-            let Seen { dino, clip } = self.seen.of(engine.encoders(), reference_id, reference)?;
+            let seen = self.seen.of(engine.encoders(), reference_id, reference)?;
             let clip_w = engine.encoders().clip(std::slice::from_ref(donor))?; // (1, D_clip)
             let clip: Vec<Tensor> =
-                places.iter().map(|(alpha, _)| mix(&clip_w, &clip, *alpha)).collect::<Result<_, _>>()?;
+                places.iter().map(|(alpha, _)| mix(&clip_w, &seen.clip, *alpha)).collect::<Result<_, _>>()?;
             let conditions = CafeConditioning {
-                clip: Tensor::cat(&clip, 0)?,                      // (B, D_clip)
-                dino: Tensor::cat(&vec![&dino; places.len()], 0)?, // (B, 1 + N, D_dino)
+                clip: Tensor::cat(&clip, 0)?,                           // (B, D_clip)
+                dino: Tensor::cat(&vec![&seen.dino; places.len()], 0)?, // (B, 1 + N, D_dino)
             };
             engine.generate(&conditions, &seeds, &self.guidance, &self.sampling, &|_, _| {})
         });

@@ -1,7 +1,7 @@
 -- Five statements in one go, each on its own a trip to the connection's thread. ?1: shard; ?2: token; ?3: files, JSON;
 -- ?4 to ?8: what the attempt cost; ?9 and ?10: rows read and done; ?11 and ?12: rows and bytes written; ?13: backend;
--- ?14 and ?15: rows in quarantine and duplicates; ?16: digest; ?17: opened slices. (The driver takes a number that a
--- statement skips for one argument of its own: few may be skipped.)
+-- ?14 and ?15: rows in quarantine and duplicates; ?16: digest; ?17: opened slices; ?18: from lease to work. (The
+-- driver takes a number that a statement skips for one argument of its own: few may be skipped.)
 INSERT INTO shard_files (shard_id, position, table_name, path, digest, n_bytes, n_rows)
 SELECT ?1, file.key, value ->> 'table', value ->> 'path', value ->> 'digest', value ->> 'n_bytes', value ->> 'n_rows'
 FROM json_each(?3) AS file;
@@ -15,7 +15,7 @@ CROSS JOIN shards AS input ON input.shard_id = edges.input_shard_id
 WHERE edges.shard_id = ?1;
 
 UPDATE attempts SET
-    outcome = 'committed', message = NULL,
+    outcome = 'committed', message = NULL, started_ms = started_ms + ?18,
     wall_ms = ?4, device_ms = ?5, prompt_tokens = ?6, completion_tokens = ?7, n_tries = ?8,
     n_in = ?9, n_done = ?10, n_out = ?11, n_bytes = ?12, backend = ?13
 WHERE shard_id = ?1 AND token = ?2;

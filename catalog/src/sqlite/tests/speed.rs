@@ -77,6 +77,7 @@ async fn work(catalog: SharedCatalog, worker: i64, chunk: u32, limit: usize) -> 
                 counts: RowCounts { n_in: 1, n_done: 1, ..RowCounts::default() },
                 quarantine: Vec::new(),
                 cost: Cost::default(),
+                queued_ms: 0,
                 wall_ms: 1,
                 backend: "cpu".to_owned(),
                 effects: Vec::new(),

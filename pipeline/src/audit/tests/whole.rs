@@ -116,6 +116,9 @@ impl Catalog for Shelf {
     async fn quarantine(&self) -> Result<Vec<QuarantineEntry>> {
         Ok(self.made.quarantine.clone())
     }
+    async fn quarantine_of(&self, _: &[ShardKey]) -> Result<Vec<QuarantineEntry>> {
+        unused()
+    }
     async fn ledger(&self) -> Result<Vec<LedgerEntry>> {
         Ok(Vec::new())
     }

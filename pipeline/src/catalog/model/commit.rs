@@ -122,6 +122,8 @@ pub struct Commit {
     pub quarantine: Vec<QuarantineRow>,
     /// What it cost.
     pub cost: Cost,
+    /// From the lease to the begin of the work: the ledger says when that was.
+    pub queued_ms: u64,
     /// Wall time of the attempt.
     pub wall_ms: u64,
     /// What it ran on: `cpu`, `onnxruntime`, `cuda:0`, …
@@ -152,6 +154,8 @@ pub struct AttemptEnd {
     pub outcome: AttemptOutcome,
     /// Why, for a person.
     pub message: String,
+    /// From the lease to the begin of the work: the ledger says when that was.
+    pub queued_ms: u64,
     /// Wall time of the attempt.
     pub wall_ms: u64,
     /// What it cost all the same.

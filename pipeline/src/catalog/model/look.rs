@@ -116,7 +116,7 @@ pub struct LedgerEntry {
     pub worker: WorkerId,
     /// `running`, `committed`, `released`, `retried`, `failed`, `shrunk`, `hung`, `lost`.
     pub outcome: String,
-    /// When it began.
+    /// When its work began; as long as it runs, when it was leased.
     pub started_ms: i64,
     /// How long it took; for a lost one, up to its last heartbeat.
     pub wall_ms: u64,

@@ -51,7 +51,7 @@ pub struct LiveWorker {
 pub struct ClaimRequest {
     /// Who asks.
     pub worker: WorkerId,
-    /// Nodes wanted. Empty: none.
+    /// Nodes wanted, of equally deep ones those first that are to come first. Empty: none.
     pub nodes: Vec<String>,
     /// At most so many.
     pub limit: u32,

@@ -1,5 +1,6 @@
 //! Pictures of a benchmark among those that are collected.
 
+use cafe_pipeline::catalog::{QuarantineEntry, QuarantineRow};
 use image::imageops::{FilterType, resize};
 
 use super::*;
@@ -48,6 +49,32 @@ fn only_the_scan_depends_on_benchmarks_and_only_where_there_are_some() {
     assert_eq!(plain[0].settings.get("benchmarks"), None);
     assert_eq!(guarded[0].settings["benchmarks"]["distance"], 10);
     assert_eq!(plain[1].settings, guarded[1].settings);
+}
+
+#[test]
+fn what_is_refused_keeps_the_barrier_closed_and_changes_no_settings() {
+    let mut bench = Bench::new();
+    let elephant = bundled("animal/elephant.png");
+    put(&bench, "bench/00.png", &elephant);
+    put(&bench, "pets/a.png", &half(&elephant));
+    put(&bench, "pets/b.png", &bundled("animal/parrot.png"));
+    let lenient = compile(bench.dir.path(), guarded("bench")).unwrap();
+    let mut config = guarded("bench");
+    config["benchmarks"][0]["on_match"] = json!("refuse");
+    let strict = compile(bench.dir.path(), config).unwrap();
+    assert_eq!((&lenient[0].settings, &lenient[1].settings), (&strict[0].settings, &strict[1].settings));
+
+    let scanned = bench.run_on(&strict[0]);
+    let [row] = &scanned.quarantined[..] else { panic!("{:?}", scanned.quarantined) };
+    let row = QuarantineRow { row: 0, row_id: "a.png".to_owned(), class: row.class, message: row.message.clone() };
+    let found = [QuarantineEntry { node: "collect.scan".to_owned(), shard_index: 0, row }];
+    let objection = |node: &NodeDecl| {
+        let Bounds::Barrier(lister) = &node.bounds else { panic!("{:?}", node.bounds) };
+        lister.objection(&found)
+    };
+    assert_eq!(objection(&lenient[1]), None);
+    let message = objection(&strict[1]).unwrap();
+    assert!(message.starts_with("1 row kept out for the benchmark dreambench: a.png; take them out"), "{message}");
 }
 
 #[test]
