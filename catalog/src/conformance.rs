@@ -33,7 +33,8 @@ macro_rules! conformance_suite {
                 another_plan_waits_for_live_workers, shards_with_altered_inputs_come_back_pending,
                 a_retired_shard_loses_its_lease, reopening_shows_what_was_written;
             openings: an_opening_waits_for_all_and_opens, an_older_batch_retires_nothing_opened,
-                a_remade_opening_retires_what_it_did_not_find, an_unused_opening_keeps_its_slices;
+                a_remade_opening_retires_what_it_did_not_find, an_unused_opening_keeps_its_slices,
+                the_shards_of_a_barrier_wait_for_an_input_that_is_made_again;
             leases: two_processes_never_lease_the_same, deeper_nodes_come_first, aligned_shards_wait_for_their_own,
                 broadcast_readers_wait_for_all, only_wanted_nodes_are_leased, parts_share_the_shards,
                 an_old_token_commits_nothing, a_frozen_worker_changes_nothing, silent_workers_are_reaped,
