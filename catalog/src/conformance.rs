@@ -5,6 +5,7 @@
 
 pub mod books;
 pub mod commits;
+pub mod compactions;
 pub mod leases;
 pub mod openings;
 pub mod plans;
@@ -44,6 +45,8 @@ macro_rules! conformance_suite {
                 releases_come_with_their_shard, contradicting_counts_are_refused, a_failure_spoils_no_neighbour,
                 lineage_keeps_the_digests_read, damaged_shards_are_made_again, same_bytes_keep_the_readers,
                 other_bytes_outdate_the_readers, other_bytes_take_running_readers_back;
+            compactions: to_its_readers_a_compacted_shard_is_what_it_was, what_has_changed_is_not_compacted,
+                only_the_live_compact, a_compacted_shard_is_made_again_whole, a_compacted_shard_comes_back_compacted;
             books: every_outcome_is_in_the_ledger, a_lost_attempt_costs_up_to_its_last_heartbeat,
                 progress_counts_rows_and_costs, rates_sum_committed_attempts, quarantine_is_of_the_current_plan,
                 events_are_kept_in_order, retired_files_stay_known, workers_are_listed_while_they_live;

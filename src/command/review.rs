@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cafe_pipeline::catalog::SharedCatalog;
 use cafe_pipeline::executor::Project;
 use cafe_pipeline::plan::PlanNode;
 use cafe_pipeline::query::QuerySource;
@@ -28,13 +29,35 @@ async fn export(args: ReviewExportArgs) -> Result<u8, Failure> {
     let sheet = desk.sheet()?;
     let (folder, name) = (args.output, desk.node.name.clone());
     let path = folder.join(review::SHEET);
-    let exported = blocking(move || review::export(&desk.source, &desk.node, &sheet, &folder)).await?;
+    let catalog = desk.catalog;
+    let exported = blocking(move || match review::export(&desk.source, &desk.node, &sheet, &folder) {
+        Err(ReviewError::Dropped { shards }) => Ok(Err(shards)),
+        exported => exported.map(Ok),
+    });
+    let exported = match exported.await? {
+        Ok(exported) => exported,
+        Err(shards) => return make_again(&catalog, &shards).await,
+    };
+    catalog.close().await;
     out(&format!("{}\n", path.display()))?;
     eprintln!("{} wait for a verdict in {name}", counted(exported.n_rows, "candidate"));
     if exported.n_without_picture > 0 {
         eprintln!("warning: {} cannot be shown", counted(exported.n_without_picture, "picture"));
     }
     Ok(0)
+}
+
+/// Has the next run make shards again of which a person needs to see the pictures.
+async fn make_again(catalog: &SharedCatalog, shards: &[i64]) -> Result<u8, Failure> {
+    for shard_id in shards {
+        catalog.invalidate(*shard_id, "its pictures are needed for a review").await?;
+    }
+    catalog.close().await;
+    let n_shards = counted(shards.len() as u64, "shard");
+    Err(Failure::Plan(
+        "pictures of candidates that wait for a verdict were not kept (`keep_rejects`)".to_owned(),
+        format!("`cafe-data run` makes {n_shards} again; then export again"),
+    ))
 }
 
 async fn import(args: ReviewImportArgs) -> Result<u8, Failure> {
@@ -44,6 +67,7 @@ async fn import(args: ReviewImportArgs) -> Result<u8, Failure> {
     let desk = Desk::open(&args.stage).await?;
     let mut sheet = desk.sheet()?;
     let path = desk.path.clone();
+    desk.catalog.close().await;
     let known = blocking(move || review::candidates(&desk.source, &desk.node)).await?;
     let n_unknown = new.ids().filter(|id| !known.contains(*id)).count() as u64;
     let merged = sheet.merge(new);
@@ -61,6 +85,7 @@ struct Desk {
     /// The CSV file of the stage.
     path: PathBuf,
     source: QuerySource,
+    catalog: SharedCatalog,
 }
 
 impl Desk {
@@ -75,8 +100,8 @@ impl Desk {
         let config = config.map_err(|error| Failure::Internal(error.to_string()))?;
         let files = project.catalog.files().await?;
         let source = QuerySource::new(project.storage.root(), files).with_plan(&project.plan);
-        project.catalog.close().await;
-        Ok(Self { node, path: project.plan.manifest.folder().join(config.verdicts), source })
+        let path = project.plan.manifest.folder().join(config.verdicts);
+        Ok(Self { node, path, source, catalog: project.catalog })
     }
 
     fn sheet(&self) -> Result<Sheet, Failure> {
@@ -118,6 +143,8 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await.map_err(|error| Failure::Internal(error.to_string()))?;
     done.map_err(|error| match error {
         ReviewError::Write(..) => Failure::usage(error.to_string(), "choose another folder with -o"),
-        ReviewError::Query(_) | ReviewError::Table(_) => Failure::Transient(error.to_string()),
+        ReviewError::Query(_) | ReviewError::Table(_) | ReviewError::Dropped { .. } => {
+            Failure::Transient(error.to_string())
+        }
     })
 }

@@ -28,6 +28,7 @@ pub mod synthesize;
 pub mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
+mod thumbnail;
 pub mod trace;
 pub mod train;
 pub mod training_pairs;

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use cafe_pipeline::query::{ROW_NUMBER, collect};
 use polars::prelude::*;
 use serde::Serialize;
 
 use super::ReportError;
-use super::pictures::thumbnail;
 use super::tables::{Tables, text};
+use crate::thumbnail::{Thumbnail, thumbnail};
 
 /// A row that was looked for.
 #[derive(Clone, Debug, Default)]
@@ -74,20 +76,25 @@ pub(super) fn rows(
 
 /// The picture of a row that [`rows`] found in `table`.
 pub(super) fn picture(tables: &Tables<'_>, table: &str, row: &Row, role: &'static str, alt: String) -> Picture {
+    let part = tables.of(table).nth(row.node).filter(|part| part.columns.contains("image"));
     let read = || -> Result<Option<Vec<u8>>, ReportError> {
-        let part = tables.of(table).nth(row.node).filter(|part| part.columns.contains("image"));
         let Some(part) = part else { return Ok(None) };
         let read = part.row(row.number, Some(&["image".to_owned()]))?;
         let bytes = read.column("image")?.struct_()?.field_by_name("bytes")?;
         Ok(bytes.binary()?.get(0).map(<[u8]>::to_vec))
     };
+    let is_dropped = || part.is_some_and(|part| part.is_dropped(row.number).unwrap_or(false));
     let made = match read() {
         Ok(Some(bytes)) => thumbnail(&bytes),
+        Ok(None) if is_dropped() => Err("rejected, and its picture not kept".to_owned()),
         Ok(None) => Err("there is no picture".to_owned()),
         Err(error) => Err(error.to_string()),
     };
     match made {
-        Ok((src, width_px, height_px)) => Picture { role, alt, src: Some(src), fault: None, width_px, height_px },
+        Ok(Thumbnail { jpeg, width_px, height_px }) => {
+            let src = Some(format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)));
+            Picture { role, alt, src, fault: None, width_px, height_px }
+        }
         Err(fault) => Picture { role, alt, src: None, fault: Some(super::shown(&fault)), width_px: 0, height_px: 0 },
     }
 }

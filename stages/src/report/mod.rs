@@ -16,7 +16,6 @@ mod funnel;
 mod head;
 mod lookup;
 mod page;
-mod pictures;
 mod samples;
 mod scores;
 mod sweep;

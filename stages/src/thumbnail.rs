@@ -1,9 +1,7 @@
-//! Small pictures as text.
+//! Small pictures: on the report's page, and in place of pictures that are not kept.
 
 use std::io::Cursor;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{FilterType, resize};
 use image::{DynamicImage, RgbaImage};
@@ -15,20 +13,33 @@ const SIDE_PX: u32 = 160;
 /// Of 100.
 const QUALITY: u8 = 82;
 
-/// An encoded picture as a `data:` address of at most [`SIDE_PX`] a side, with its width and height. Transparency is laid on
-/// white.
-pub(super) fn thumbnail(bytes: &[u8]) -> Result<(String, u32, u32), String> {
+/// A small picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Thumbnail {
+    /// A JPEG file.
+    pub(crate) jpeg: Vec<u8>,
+    /// At most [`SIDE_PX`].
+    pub(crate) width_px: u32,
+    /// At most [`SIDE_PX`].
+    pub(crate) height_px: u32,
+}
+
+/// An encoded picture as a JPEG file of at most [`SIDE_PX`] a side. Transparency is laid on white.
+///
+/// # Errors
+/// What is wrong with the picture.
+pub(crate) fn thumbnail(bytes: &[u8]) -> Result<Thumbnail, String> {
     // Anything that has pixels can be shown.
     let limits = Limits { min_side_px: 1, ..Limits::default() };
     let picture = Picture::decode(bytes, &limits, Alpha::White).map_err(|fault| fault.message)?;
     let small = shrunk(picture.pixels);
-    let (width, height) = small.dimensions();
+    let (width_px, height_px) = small.dimensions();
     let mut jpeg = Cursor::new(Vec::new());
     DynamicImage::ImageRgba8(small)
         .into_rgb8()
         .write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, QUALITY))
         .map_err(|error| error.to_string())?;
-    Ok((format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg.into_inner())), width, height))
+    Ok(Thumbnail { jpeg: jpeg.into_inner(), width_px, height_px })
 }
 
 fn shrunk(pixels: RgbaImage) -> RgbaImage {
@@ -56,13 +67,13 @@ mod tests {
 
     #[test]
     fn pictures_become_small_and_keep_their_shape() {
-        let (src, width, height) = thumbnail(&png(800, 200)).unwrap();
-        assert_eq!((width, height), (160, 40));
-        let jpeg = STANDARD.decode(src.strip_prefix("data:image/jpeg;base64,").unwrap()).unwrap();
-        let read = image::load_from_memory(&jpeg).unwrap();
+        let small = |width, height| thumbnail(&png(width, height)).unwrap();
+        let made = small(800, 200);
+        assert_eq!((made.width_px, made.height_px), (160, 40));
+        let read = image::load_from_memory(&made.jpeg).unwrap();
         assert_eq!((read.width(), read.height()), (160, 40));
-        assert_eq!(thumbnail(&png(2, 900)).map(|(_, width, height)| (width, height)), Ok((1, 160)));
-        assert_eq!(thumbnail(&png(12, 8)).map(|(_, width, height)| (width, height)), Ok((12, 8)));
+        assert_eq!((small(2, 900).width_px, small(2, 900).height_px), (1, 160));
+        assert_eq!((small(12, 8).width_px, small(12, 8).height_px), (12, 8));
     }
 
     #[test]
