@@ -82,6 +82,12 @@ fn sentence(event: &Event) -> Option<String> {
         }
         Event::Failed { node, shard_index, message } => format!("{} failed: {message}", shard(node, *shard_index)),
         Event::Damaged { path, message } => format!("{path} is damaged ({message}); it is made again"),
+        Event::PicturesNeeded { node, message, .. } => format!("{node}: {message}; these are made again"),
+        Event::PicturesDropped { node, n_shards, n_bytes } => {
+            let n_shards = cafe_pipeline::text::counted(*n_shards, "shard");
+            let freed = crate::format::bytes(*n_bytes);
+            format!("{node}: pictures of rejected rows were dropped from {n_shards}, which are {freed} smaller now")
+        }
         Event::Isolated { node, shard_index } => {
             let node = shard(node, *shard_index);
             format!("{node}: processes died of it; its rows are tried in processes of their own")

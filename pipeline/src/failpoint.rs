@@ -74,6 +74,18 @@ fail_points! {
     HeartbeatSending = "heartbeat_sending",
     /// After a heartbeat.
     HeartbeatSent = "heartbeat_sent",
+    /// Before the file is written that takes the place of a committed one: rejects without their pictures.
+    CompactWriting = "compact_writing",
+    /// After it is durable, before the catalog knows of it.
+    CompactWritten = "compact_written",
+    /// In the transaction that turns the catalog to it, before it is committed.
+    CompactCommitting = "compact_committing",
+    /// After that transaction.
+    CompactCommitted = "compact_committed",
+    /// Before a sweep removes a file that nothing points at.
+    SweepRemoving = "sweep_removing",
+    /// After it did.
+    SweepRemoved = "sweep_removed",
     /// Before the run is recorded as ended.
     RunEnding = "run_ending",
     /// Before each file of an export is written, in a folder that is not yet under its name.

@@ -91,6 +91,19 @@ pub fn columns(file: File) -> PolarsResult<Schema> {
     })
 }
 
+/// A text from the footer; `None` where the footer has no such key.
+///
+/// # Errors
+/// As [`read`].
+pub fn metadata(file: File, key: &str) -> PolarsResult<Option<String>> {
+    guarded(move || {
+        let mut reader = ParquetReader::new(file);
+        let pairs = reader.get_metadata()?.key_value_metadata().iter().flatten();
+        let mut found = pairs.filter(|pair| pair.key == key);
+        Ok(found.next().and_then(|pair| pair.value.clone()))
+    })
+}
+
 /// Parquet files come from outside: a panic in the decoder is an error like any other.
 fn guarded<T>(read: impl FnOnce() -> PolarsResult<T>) -> PolarsResult<T> {
     catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {

@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod catalog;
 pub mod digest;
+pub mod dropped;
 pub mod executor;
 pub mod failpoint;
 pub mod frame;

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cafe_pipeline::catalog::SharedCatalog;
 use cafe_pipeline::executor::Project;
 use cafe_pipeline::plan::PlanNode;
 use cafe_pipeline::query::QuerySource;
@@ -28,7 +29,16 @@ async fn export(args: ReviewExportArgs) -> Result<u8, Failure> {
     let sheet = read(&desk.path)?;
     let (folder, name) = (args.output, desk.node.name.clone());
     let path = folder.join(review::SHEET);
-    let exported = blocking(move || review::export(&desk.source, &desk.node, &sheet, &folder)).await?;
+    let catalog = desk.catalog;
+    let exported = blocking(move || match review::export(&desk.source, &desk.node, &sheet, &folder) {
+        Err(ReviewError::Dropped { shards }) => Ok(Err(shards)),
+        exported => exported.map(Ok),
+    });
+    let exported = match exported.await? {
+        Ok(exported) => exported,
+        Err(shards) => return make_again(&catalog, &shards).await,
+    };
+    catalog.close().await;
     out(&format!("{}\n", path.display()))?;
     eprintln!("{} wait for a verdict in {name}", counted(exported.n_rows, "candidate"));
     if exported.n_without_picture > 0 {
@@ -37,12 +47,26 @@ async fn export(args: ReviewExportArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Has the next run make shards again of which a person needs to see the pictures.
+async fn make_again(catalog: &SharedCatalog, shards: &[i64]) -> Result<u8, Failure> {
+    for shard_id in shards {
+        catalog.invalidate(*shard_id, "its pictures are needed for a review").await?;
+    }
+    catalog.close().await;
+    let n_shards = counted(shards.len() as u64, "shard");
+    Err(Failure::Plan(
+        "pictures of candidates that wait for a verdict were not kept (`keep_rejects`)".to_owned(),
+        format!("`cafe-data run` makes {n_shards} again; then export again"),
+    ))
+}
+
 async fn import(args: ReviewImportArgs) -> Result<u8, Failure> {
     let text = std::fs::read_to_string(&args.csv)
         .map_err(|error| Failure::usage(format!("cannot read {}: {error}", args.csv.display()), ""))?;
     let new = Sheet::parse(&text).map_err(|mistakes| wrong(&args.csv, &mistakes))?;
     let desk = Desk::open(&args.stage).await?;
     let path = desk.path.clone();
+    desk.catalog.close().await;
     let known = blocking(move || review::candidates(&desk.source, &desk.node)).await?;
     let n_unknown = new.ids().filter(|id| !known.contains(*id)).count() as u64;
     let taken = {
@@ -84,6 +108,7 @@ struct Desk {
     /// The CSV file of the stage.
     path: PathBuf,
     source: QuerySource,
+    catalog: SharedCatalog,
 }
 
 impl Desk {
@@ -98,8 +123,8 @@ impl Desk {
         let config = config.map_err(|error| Failure::Internal(error.to_string()))?;
         let files = project.catalog.files().await?;
         let source = QuerySource::new(project.storage.root(), files).with_plan(&project.plan);
-        project.catalog.close().await;
-        Ok(Self { node, path: project.plan.manifest.folder().join(config.verdicts), source })
+        let path = project.plan.manifest.folder().join(config.verdicts);
+        Ok(Self { node, path, source, catalog: project.catalog })
     }
 }
 
@@ -133,6 +158,8 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(work).await.map_err(|error| Failure::Internal(error.to_string()))?;
     done.map_err(|error| match error {
         ReviewError::Write(..) => Failure::usage(error.to_string(), "choose another folder with -o"),
-        ReviewError::Query(_) | ReviewError::Table(_) => Failure::Transient(error.to_string()),
+        ReviewError::Query(_) | ReviewError::Table(_) | ReviewError::Dropped { .. } => {
+            Failure::Transient(error.to_string())
+        }
     })
 }

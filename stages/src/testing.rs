@@ -72,6 +72,7 @@ impl Bench {
                 table: table.to_owned(),
                 path,
                 digest: Digest::of(&bytes),
+                content: Digest::of(&bytes),
                 n_bytes: bytes.len() as u64,
                 n_rows: rows.height() as u64,
             }

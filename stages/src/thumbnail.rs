@@ -1,4 +1,4 @@
-//! Small pictures, for pages.
+//! Small pictures: on pages, and in place of pictures that are not kept.
 
 use std::io::Cursor;
 

@@ -69,12 +69,17 @@ fn killed_at_every_fail_point_and_run_again_it_ends_with_the_same_bytes() {
     assert!(wanted.keys().any(|file| file.starts_with("releases/")), "nothing was published: {wanted:?}");
     // Rows are the subject of other tests; a heartbeat needs a run that is longer than a third of its lease.
     let slow = |point: FailPoint| matches!(point, FailPoint::HeartbeatSending | FailPoint::HeartbeatSent);
-    // This project asks no language model, and a run exports nothing and takes no verdicts: see `dialogue`, `export`, `review`.
+    // This project asks no language model, a run exports nothing and takes no verdicts, and references are kept whole: see
+    // `dialogue`, `export`, `review` and `keep_rejects`.
     let elsewhere = |point: FailPoint| {
-        use FailPoint::{ExportRenamed, ExportRenaming, ExportWriting, ReplyStored, ReplyStoring, Row};
-        use FailPoint::{FileRenamed, FileRenaming, FileWriting};
+        use FailPoint::{
+            CompactCommitted, CompactCommitting, CompactWriting, CompactWritten, ExportRenamed, ExportRenaming,
+            ExportWriting, FileRenamed, FileRenaming, FileWriting, ReplyStored, ReplyStoring, Row, SweepRemoved,
+            SweepRemoving,
+        };
         matches!(point, Row | ReplyStoring | ReplyStored | ExportWriting | ExportRenaming | ExportRenamed)
-            || matches!(point, FileWriting | FileRenaming | FileRenamed)
+            || matches!(point, CompactWriting | CompactWritten | CompactCommitting | CompactCommitted)
+            || matches!(point, SweepRemoving | SweepRemoved | FileWriting | FileRenaming | FileRenamed)
     };
     for point in FailPoint::ALL.iter().copied().filter(|point| !elsewhere(*point)) {
         // The first passage, and a later one where there is one.

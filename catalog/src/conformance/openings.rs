@@ -120,3 +120,23 @@ pub async fn an_unused_opening_keeps_its_slices(place: &impl Place) {
     let hands = join(&catalog, "a", LONG).await;
     assert_eq!(indexes(&hands.claim(&["dedup", "score"], 10).await), [0, 1]);
 }
+
+/// The shards of a barrier node read what its opening item read: they are not leased while an input is made again, and their node
+/// is not said to be ready, or a worker would ask for it all the time.
+pub async fn the_shards_of_a_barrier_wait_for_an_input_that_is_made_again(place: &impl Place) {
+    let catalog = open(place).await;
+    let hands = open_barrier(&catalog, 2).await;
+    let ready = async || {
+        let progress = ok(catalog.progress().await);
+        let node = progress.iter().find(|node| node.node == "dedup");
+        node.map(|node| (node.n_pending, node.n_ready, node.next_ready_ms))
+    };
+    assert_eq!(ready().await, Some((2, 2, Some(0))));
+    let scan = ok(catalog.shards(Some("scan")).await);
+    ok(catalog.invalidate(scan[1].shard_id, "damaged").await);
+    assert_eq!(states(&catalog, "dedup").await[0], ShardState::Committed, "the opening item stays");
+    assert!(hands.claim(&["dedup"], 10).await.is_empty());
+    assert_eq!(ready().await, Some((2, 0, None)));
+    assert_eq!(hands.make("scan", "x").await, 1);
+    assert_eq!(indexes(&hands.claim(&["dedup"], 10).await), [0, 1]);
+}

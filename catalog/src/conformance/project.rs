@@ -170,6 +170,7 @@ pub(super) fn commit(item: &WorkItem, content: &str) -> Commit {
         n_bytes: 100,
         n_rows,
         table,
+        compacted: None,
     };
     Commit {
         shard_id: item.shard_id,

@@ -120,6 +120,7 @@ pub(super) struct InputRow {
     table_name: String,
     path: String,
     digest: String,
+    content: String,
     n_bytes: i64,
     n_rows: i64,
 }
@@ -133,6 +134,7 @@ impl InputRow {
             table: self.table_name,
             path: self.path,
             digest: digest(&self.digest)?,
+            content: digest(&self.content)?,
             n_bytes: unsigned(self.n_bytes)?,
             n_rows: unsigned(self.n_rows)?,
         })

@@ -2,8 +2,8 @@
 //! moment.
 
 use cafe_pipeline::catalog::{
-    LedgerEntry, LineageEntry, NodeProgress, QuarantineEntry, QuarantineRow, Rate, Result, RowCounts, ShardFile,
-    ShardKey, ShardState, ShardStatus,
+    Compacted, LedgerEntry, LineageEntry, NodeProgress, QuarantineEntry, QuarantineRow, Rate, Result, RowCounts,
+    ShardFile, ShardKey, ShardState, ShardStatus,
 };
 use cafe_pipeline::stage::{Cost, InputShard};
 use serde_json::Value;
@@ -111,10 +111,14 @@ struct ShardRow {
     file_digest: Option<String>,
     file_bytes: Option<i64>,
     file_rows: Option<i64>,
+    kept: Option<String>,
+    made_digest: Option<String>,
+    made_bytes: Option<i64>,
 }
 
 impl ShardRow {
     fn file(&mut self) -> Result<Option<ShardFile>> {
+        let compacted = self.compacted()?;
         match (self.table_name.take(), self.path.take(), &self.file_digest, self.file_bytes, self.file_rows) {
             (Some(table), Some(path), Some(hex), Some(n_bytes), Some(n_rows)) => Ok(Some(ShardFile {
                 table,
@@ -122,6 +126,18 @@ impl ShardRow {
                 digest: digest(hex)?,
                 n_bytes: unsigned(n_bytes)?,
                 n_rows: unsigned(n_rows)?,
+                compacted,
+            })),
+            _ => Ok(None),
+        }
+    }
+
+    fn compacted(&self) -> Result<Option<Compacted>> {
+        match (&self.kept, &self.made_digest, self.made_bytes) {
+            (Some(kept), Some(hex), Some(n_bytes)) => Ok(Some(Compacted {
+                kept: serde_json::from_value(Value::from(kept.as_str())).map_err(not_json)?,
+                digest: digest(hex)?,
+                n_bytes: unsigned(n_bytes)?,
             })),
             _ => Ok(None),
         }

@@ -4,6 +4,7 @@
 
 mod claim;
 mod commit;
+mod compact;
 mod convert;
 mod effect;
 mod error;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cafe_pipeline::catalog::{
-    Adoption, AttemptEnd, Catalog, ClaimRequest, Commit, CommitOutcome, CommittedCounts, EventRecord, LedgerEntry,
-    LineageEntry, ListingSlice, LiveWorker, NodeProgress, PlanApplied, PlanRecord, QuarantineEntry, Rate,
+    Adoption, AttemptEnd, Catalog, ClaimRequest, Commit, CommitOutcome, CommittedCounts, Compaction, EventRecord,
+    LedgerEntry, LineageEntry, ListingSlice, LiveWorker, NodeProgress, PlanApplied, PlanRecord, QuarantineEntry, Rate,
     ReleaseRecord, Result, RunEnd, RunId, RunRecord, ShardBatch, ShardKey, ShardStatus, SharedCatalog, WorkItem,
     WorkerId, WorkerRecord,
 };
@@ -136,6 +137,10 @@ impl Catalog for SqliteCatalog {
     async fn commit(&self, commit: &Commit) -> Result<CommitOutcome> {
         let opened = &commit.opened.as_ref().map(|(_, batch)| BatchText::new(batch)).transpose()?;
         write!(self, Kind::ShardCommit, commit::commit, commit, opened)
+    }
+
+    async fn compact(&self, compaction: &Compaction) -> Result<bool> {
+        write!(self, Kind::Compaction, compact::compact, compaction)
     }
 
     async fn give_up(&self, end: &AttemptEnd) -> Result<()> {

@@ -1,6 +1,7 @@
 //! The one task of a process that writes. Whatever waits when it comes round is done in one transaction and synced once:
 //! while one commit is on its way to the disk, the next group gathers.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
@@ -22,12 +23,25 @@ const GROUP: usize = 256;
 const LOCK_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What an operation is, as far as the writer cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
-    /// A shard's commit: passes the fail points around it.
+    /// A shard's commit.
     ShardCommit,
+    /// Another file in place of a shard's.
+    Compaction,
     /// Anything else.
     Other,
+}
+
+impl Kind {
+    /// The fail points before and after the transaction.
+    fn points(self) -> Option<[FailPoint; 2]> {
+        match self {
+            Self::ShardCommit => Some([FailPoint::ShardCommitting, FailPoint::ShardCommitted]),
+            Self::Compaction => Some([FailPoint::CompactCommitting, FailPoint::CompactCommitted]),
+            Self::Other => None,
+        }
+    }
 }
 
 /// An operation in the queue: runs on the connection, keeps its result, and replies once that is durable.
@@ -191,8 +205,8 @@ async fn write_together(
     for operation in &mut *group {
         operation.run(connection).await.map_err(Failure::Operation)?;
     }
-    let has_shard = group.iter().any(|operation| operation.kind() == Kind::ShardCommit);
-    commit(connection, has_shard).await.map_err(Failure::Group)?;
+    let kinds: BTreeSet<Kind> = group.iter().map(|operation| operation.kind()).collect();
+    commit(connection, &kinds).await.map_err(Failure::Group)?;
     Ok(group.iter().map(|_| Ok(())).collect())
 }
 
@@ -200,7 +214,7 @@ async fn write_together(
 async fn write_apart(connection: &mut SqliteConnection, group: &mut [Box<dyn Operation>]) -> Result<Vec<Result<()>>> {
     begin(connection).await?;
     let mut outcomes = Vec::with_capacity(group.len());
-    let mut has_shard = false;
+    let mut kinds = BTreeSet::new();
     for operation in group {
         execute(connection, "SAVEPOINT operation").await?;
         let outcome = operation.run(connection).await;
@@ -210,23 +224,27 @@ async fn write_apart(connection: &mut SqliteConnection, group: &mut [Box<dyn Ope
             execute(connection, "ROLLBACK TO operation").await.map_err(|_| error::copy(error))?;
         }
         execute(connection, "RELEASE operation").await?;
-        has_shard |= outcome.is_ok() && operation.kind() == Kind::ShardCommit;
+        if outcome.is_ok() {
+            kinds.insert(operation.kind());
+        }
         outcomes.push(outcome);
     }
-    commit(connection, has_shard).await?;
+    commit(connection, &kinds).await?;
     Ok(outcomes)
 }
 
-async fn commit(connection: &mut SqliteConnection, has_shard: bool) -> Result<()> {
-    if has_shard {
-        failpoint::try_pass(FailPoint::ShardCommitting).map_err(|error| match error.kind() {
+/// Commits a transaction with operations of these kinds.
+async fn commit(connection: &mut SqliteConnection, kinds: &BTreeSet<Kind>) -> Result<()> {
+    let points: Vec<[FailPoint; 2]> = kinds.iter().filter_map(|kind| kind.points()).collect();
+    for [before, _] in &points {
+        failpoint::try_pass(*before).map_err(|error| match error.kind() {
             std::io::ErrorKind::StorageFull => CatalogError::DiskFull(error.to_string()),
             _ => CatalogError::Transient(error.to_string()),
         })?;
     }
     execute(connection, "COMMIT").await?;
-    if has_shard {
-        failpoint::pass(FailPoint::ShardCommitted);
+    for [_, after] in points {
+        failpoint::pass(after);
     }
     Ok(())
 }

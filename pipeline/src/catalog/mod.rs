@@ -114,6 +114,11 @@ pub trait Catalog: Send + Sync {
     /// shard had been committed before with another digest, committed shards that read it become pending again.
     async fn commit(&self, commit: &Commit) -> Result<CommitOutcome>;
 
+    /// Lets a smaller file take the place of a committed one. The shard stays as it is to all who read it: it keeps its
+    /// fingerprint, and for lineage the digest that it was committed with. `false`, and nothing is changed, when the shard is
+    /// not committed or has another file by now, or when the worker is not live: then its file may have been swept.
+    async fn compact(&self, compaction: &Compaction) -> Result<bool>;
+
     /// Ends an attempt without a commit.
     async fn give_up(&self, end: &AttemptEnd) -> Result<()>;
 

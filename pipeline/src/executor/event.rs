@@ -80,6 +80,24 @@ pub enum Event {
         /// What was found.
         message: String,
     },
+    /// Pictures that were dropped are needed again: the shards that had them will be made again.
+    PicturesNeeded {
+        /// The node that needs them.
+        node: String,
+        /// So many.
+        n_shards: u64,
+        /// Which.
+        message: String,
+    },
+    /// Pictures of rejected rows were dropped.
+    PicturesDropped {
+        /// The node that made them.
+        node: String,
+        /// From so many of its shards.
+        n_shards: u64,
+        /// By how much these are smaller now.
+        n_bytes: u64,
+    },
     /// A shard is worked on in a process of its own, since processes died of it.
     Isolated {
         /// The node.

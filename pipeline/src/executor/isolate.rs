@@ -75,6 +75,7 @@ pub(super) enum Fault {
     Systemic(String),
     OutOfMemory(String),
     Damaged(i64, String, String),
+    Dropped(String, Vec<i64>),
     DiskFull(String),
     Cancelled,
 }
@@ -88,6 +89,7 @@ impl From<WorkError> for Fault {
             WorkError::Systemic(message) => Self::Systemic(message),
             WorkError::OutOfMemory(message) => Self::OutOfMemory(message),
             WorkError::Damaged { shard_id, path, message } => Self::Damaged(shard_id, path, message),
+            WorkError::Dropped { table, shards } => Self::Dropped(table, shards),
             WorkError::DiskFull(message) => Self::DiskFull(message),
             WorkError::Cancelled => Self::Cancelled,
         }
@@ -103,6 +105,7 @@ impl From<Fault> for WorkError {
             Fault::Systemic(message) => Self::Systemic(message),
             Fault::OutOfMemory(message) => Self::OutOfMemory(message),
             Fault::Damaged(shard_id, path, message) => Self::Damaged { shard_id, path, message },
+            Fault::Dropped(table, shards) => Self::Dropped { table, shards },
             Fault::DiskFull(message) => Self::DiskFull(message),
             Fault::Cancelled => Self::Cancelled,
         }

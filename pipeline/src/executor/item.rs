@@ -100,7 +100,7 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// Stops before the disk is full, while there is still room for the catalog.
-fn preflight(site: Site<'_>) -> Result<(), WorkError> {
+pub(super) fn preflight(site: Site<'_>) -> Result<(), WorkError> {
     let wanted = site.plan.manifest.storage.min_free_bytes;
     let free = site.storage.free_bytes().map_err(|error| WorkError::io(site.storage.root().display(), &error))?;
     if free >= wanted {
@@ -294,6 +294,7 @@ fn store(site: Site<'_>, item: &WorkItem, table: &str, mut rows: DataFrame) -> R
         digest: file.digest,
         n_bytes: file.n_bytes,
         n_rows: rows.height() as u64,
+        compacted: None,
     })
 }
 

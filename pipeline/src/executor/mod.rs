@@ -4,9 +4,10 @@
 //! that nobody else can name ([`item`], [`rows`]), and commits them in one transaction ([`settle`]). What a dead process
 //! held goes back when its lease ends, or at once where the process is known to be gone ([`heartbeat`]). Rows of costly
 //! stages outlive their attempt in a [`journal`]; rows that kill their process are found in processes of their own
-//! ([`isolate`]).
+//! ([`isolate`]). What nothing needs any more goes at the end: pictures of rejected rows ([`compact`]), then files ([`sweep`]).
 
 mod child;
+mod compact;
 mod dispatcher;
 mod event;
 mod heartbeat;
@@ -127,13 +128,18 @@ pub async fn run(project: &Project, options: RunOptions, cancel: Cancel, sink: S
     let shared = Arc::new(Shared::new(project, options, sources, record, limits, cancel, sink));
     let heart = heartbeat::Heart::start(Arc::clone(&shared), identity, run).await?;
     let dispatched = dispatcher::Dispatcher::new(Arc::clone(&shared), heart.lease()).run().await;
-    let report = match dispatched {
+    let mut report = match dispatched {
         Ok(report) => report,
         Err(error) => {
             heart.stop().await;
             return Err(error);
         }
     };
+    match compact::compact(&shared, heart.lease().worker()).await {
+        Ok(0) => {}
+        Ok(_) => report.nodes = catalog.progress().await?,
+        Err(error) => tracing::warn!("pictures of rejects could not be dropped: {error}; the next run tries again"),
+    }
     if let Err(error) = sweep::sweep(&shared, heart.lease().worker(), &report).await {
         tracing::warn!("files that are not needed any more could not be removed: {error}; the next run tries again");
     }
@@ -178,6 +184,8 @@ fn record_of(event: &Event) -> Option<EventRecord> {
             | Event::Reaped { .. }
             | Event::Failed { .. }
             | Event::Damaged { .. }
+            | Event::PicturesNeeded { .. }
+            | Event::PicturesDropped { .. }
             | Event::Isolated { .. }
             | Event::LeaseLost { .. }
             | Event::Stopped { .. }

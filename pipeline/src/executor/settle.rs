@@ -210,6 +210,15 @@ async fn fail(
             shared.catalog.invalidate(shard_id, &reason).await?;
             Ok(Verdict::Returned)
         }
+        WorkError::Dropped { shards, .. } => {
+            let n_shards = shards.len() as u64;
+            shared.emit(&Event::PicturesNeeded { node: name, n_shards, message: message.clone() });
+            give_up(shared, item, AttemptOutcome::Released, message.clone(), took).await?;
+            for shard_id in shards {
+                shared.catalog.invalidate(shard_id, &message).await?;
+            }
+            Ok(Verdict::Returned)
+        }
         WorkError::DiskFull(_) => {
             give_up(shared, item, AttemptOutcome::Released, message.clone(), times).await?;
             Ok(Verdict::StopRun(message))

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::report::{Ending, RunReport};
 use super::shared::Shared;
 use crate::catalog::{CatalogError, WorkerId};
+use crate::failpoint::{FailPoint, try_pass};
 use crate::storage::Storage;
 
 /// Removes orphans, when no other worker lives.
@@ -26,7 +27,9 @@ pub(super) async fn sweep(shared: &Shared, own: WorkerId, report: &RunReport) ->
     let orphans = snapshot.into_iter().filter(|path| is_orphan(path, &known, journals_are_done));
     let storage: &dyn Storage = shared.storage.as_ref();
     for path in orphans {
+        try_pass(FailPoint::SweepRemoving)?;
         storage.remove(&path)?;
+        try_pass(FailPoint::SweepRemoved)?;
     }
     if let Err(error) = std::fs::remove_dir_all(storage.root().join("scratch"))
         && error.kind() != std::io::ErrorKind::NotFound

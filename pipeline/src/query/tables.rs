@@ -11,6 +11,7 @@ use super::QuerySource;
 use super::error::{self, QueryError};
 use super::names::{Names, Part};
 use super::scan;
+use crate::dropped::Dropped;
 use crate::frame;
 use crate::stage::InputShard;
 
@@ -79,6 +80,18 @@ impl NodeTable<'_> {
         None
     }
 
+    /// Whether a picture of the row with this number was dropped, so that it has none, or a thumbnail in its place.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn is_dropped(&self, row_number: u64) -> Result<bool, QueryError> {
+        let Some((shard, row)) = self.place(row_number).filter(|(shard, _)| !shard.is_whole()) else {
+            return Ok(false);
+        };
+        let dropped = Dropped::of(self.open(shard)?).map_err(|error| unreadable(shard, &error))?;
+        Ok(dropped.has(row))
+    }
+
     /// One row, `columns` of it only when given: pixels of its neighbours are not held.
     ///
     /// # Errors
@@ -87,11 +100,17 @@ impl NodeTable<'_> {
         let (shard, row) = self
             .place(row_number)
             .ok_or_else(|| QueryError::Failed(format!("`{}` of {} has no row {row_number}", self.table, self.node)))?;
-        let unreadable = |error: &PolarsError| QueryError::Read(format!("{}: {}", shard.path, error::tidy(error)));
-        let file = File::open(self.source.root.join(&shard.path)).map_err(|error| unreadable(&error.into()))?;
-        let row = usize::try_from(row).unwrap_or(usize::MAX);
-        frame::read_slice(file, row, 1, columns).map_err(|error| unreadable(&error))
+        let at = usize::try_from(row).unwrap_or(usize::MAX);
+        frame::read_slice(self.open(shard)?, at, 1, columns).map_err(|error| unreadable(shard, &error))
     }
+
+    fn open(&self, shard: &InputShard) -> Result<File, QueryError> {
+        File::open(self.source.root.join(&shard.path)).map_err(|error| unreadable(shard, &error.into()))
+    }
+}
+
+fn unreadable(shard: &InputShard, error: &PolarsError) -> QueryError {
+    QueryError::Read(format!("{}: {}", shard.path, error::tidy(error)))
 }
 
 /// Carries out what a frame was asked for. Blocks, and uses all threads of polars.

@@ -31,6 +31,7 @@ impl Project {
             table: table.to_owned(),
             path,
             digest: Digest::of(&bytes),
+            content: Digest::of(&bytes),
             n_bytes: bytes.len() as u64,
             n_rows: rows.height() as u64,
         });
@@ -299,6 +300,7 @@ fn speed() {
         table: "scores".to_owned(),
         path: path.to_string_lossy().into_owned(),
         digest: Digest::of(b""),
+        content: Digest::of(b""),
         n_bytes: 0,
         n_rows: 0,
     };

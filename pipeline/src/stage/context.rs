@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::WorkError;
 use crate::digest::{Digest, Seed};
+use crate::dropped::Dropped;
 use crate::frame;
 use crate::storage::Storage;
 
@@ -53,10 +54,20 @@ pub struct InputShard {
     pub path: String,
     /// The file's digest.
     pub digest: Digest,
+    /// Digest of the file that was committed: another one where pictures of rejected rows were dropped since.
+    pub content: Digest,
     /// The file's size.
     pub n_bytes: u64,
     /// The file's rows.
     pub n_rows: u64,
+}
+
+impl InputShard {
+    /// Whether the file is as it was committed.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.digest == self.content
+    }
 }
 
 /// Inputs, seed and surroundings of one work item.
@@ -87,10 +98,11 @@ impl WorkContext {
     /// Reads one input shard, `columns` of it only when given.
     ///
     /// # Errors
-    /// [`WorkError::Damaged`] when the file is missing, truncated or not the Parquet file that was committed.
+    /// [`WorkError::Damaged`] when the file is missing, truncated or not the Parquet file that was committed;
+    /// [`WorkError::Dropped`] when a column of pictures is asked for of which some were dropped.
     pub fn read(&self, shard: &InputShard, columns: Option<&[String]>) -> Result<DataFrame, WorkError> {
-        let damaged =
-            |message: String| WorkError::Damaged { shard_id: shard.shard_id, path: shard.path.clone(), message };
+        self.require_pictures(std::slice::from_ref(shard), columns)?;
+        let damaged = damaged(shard);
         let n_bytes = self.storage.size(&shard.path).map_err(|error| damaged(error.to_string()))?;
         if n_bytes != shard.n_bytes {
             return Err(damaged(format!("has {n_bytes} bytes, {} were committed", shard.n_bytes)));
@@ -104,12 +116,40 @@ impl WorkContext {
         }
     }
 
+    /// Which pictures of an input shard were dropped since it was committed.
+    ///
+    /// # Errors
+    /// [`WorkError::Damaged`] when its file does not tell.
+    pub fn dropped(&self, shard: &InputShard) -> Result<Dropped, WorkError> {
+        if shard.is_whole() {
+            return Ok(Dropped::default());
+        }
+        let damaged = damaged(shard);
+        let file = self.storage.open(&shard.path).map_err(|error| damaged(error.to_string()))?;
+        Dropped::of(file).map_err(|error| damaged(error.to_string()))
+    }
+
+    /// Names all of `shards` at once that must be made again before `columns` of them can be read.
+    fn require_pictures(&self, shards: &[InputShard], columns: Option<&[String]>) -> Result<(), WorkError> {
+        let mut needed = Vec::new();
+        for shard in shards {
+            if self.dropped(shard)?.any(columns) {
+                needed.push(shard.shard_id);
+            }
+        }
+        match shards.first() {
+            Some(shard) if !needed.is_empty() => Err(WorkError::Dropped { table: shard.table.clone(), shards: needed }),
+            _ => Ok(()),
+        }
+    }
+
     /// Reads all input shards of `table`, one below the other, `columns` of it only when given.
     ///
     /// # Errors
     /// As [`Self::read`]; [`WorkError::Systemic`] when the node has no such input.
     pub fn table(&self, table: &str, columns: Option<&[&str]>) -> Result<DataFrame, WorkError> {
         let columns: Option<Vec<String>> = columns.map(|names| names.iter().map(ToString::to_string).collect());
+        self.require_pictures(self.shards(table), columns.as_deref())?;
         let mut rows: Option<DataFrame> = None;
         for shard in self.shards(table) {
             self.cancel.check()?;
@@ -123,4 +163,9 @@ impl WorkContext {
         }
         rows.ok_or_else(|| WorkError::Systemic(format!("{} has no input table `{table}`", self.node)))
     }
+}
+
+/// What is wrong with the file of `shard`.
+fn damaged(shard: &InputShard) -> impl Fn(String) -> WorkError {
+    move |message| WorkError::Damaged { shard_id: shard.shard_id, path: shard.path.clone(), message }
 }

@@ -5,6 +5,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::text::counted;
+
 /// One mistake in the keys of a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigIssue {
@@ -115,6 +117,14 @@ pub enum WorkError {
         path: String,
         /// What was found.
         message: String,
+    },
+    /// Pictures that were dropped from upstream shards are needed again; these shards are made again, with the same bytes.
+    #[error("pictures in {} of `{table}` were dropped (`keep_rejects`), and are needed again", counted(.shards.len() as u64, "shard"))]
+    Dropped {
+        /// The table.
+        table: String,
+        /// The upstream shards, as many as are known to be needed.
+        shards: Vec<i64>,
     },
     /// No space left on the device; the run stops, and the same command goes on later.
     #[error("no space left on the device: {0}")]

@@ -6,12 +6,14 @@ mod context;
 mod error;
 mod node;
 mod registry;
+mod rejects;
 mod work;
 
 pub use context::{Cancel, InputShard, WorkContext};
 pub use error::{ConfigIssue, ErrorClass, WorkError};
 pub use node::{Bounds, FanOut, Mapping, NodeDecl, Read, ReadFrom, TableDecl, Work};
 pub use registry::{CompileContext, StageDecl, StageKind, StageRegistry};
+pub use rejects::{Kept, Rejects};
 pub use work::{
     BatchOutcome, Cost, DuplicateRow, Lister, QuarantinedRow, ROW, RowWork, WholeOutcome, WholeWork, id_text,
 };

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::context::WorkContext;
 use super::error::{ErrorClass, WorkError};
 use super::node::FanOut;
+use super::rejects::Rejects;
 use crate::catalog::{Effect, QuarantineEntry};
 
 /// Name of the `UInt32` column by which a frame made by [`RowWork::process`] says from which row of the batch
@@ -161,6 +162,11 @@ pub trait WholeWork: Send + Sync {
     /// # Errors
     /// See [`WorkError`].
     fn run(&self, context: &WorkContext) -> Result<WholeOutcome, WorkError>;
+
+    /// Which pictures nobody needs once it is committed, where it can say so.
+    fn rejects(&self) -> Option<&dyn Rejects> {
+        None
+    }
 
     /// How many rows of the first table it is expected to make of `n_in`, for estimates.
     fn expected_rows(&self, n_in: u64) -> u64 {

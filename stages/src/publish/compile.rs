@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cafe_pipeline::stage::{Bounds, ConfigIssue, NodeDecl, Read, Work};
 use serde_json::json;
 
-use super::config::{Dialogues, PublishConfig, ScoresConfig, Subject};
+use super::config::{Dialogues, KeepRejects, PublishConfig, ScoresConfig, Subject};
 use super::list::ListAccepted;
 use super::pack::Pack;
 use super::release::WriteRelease;
@@ -141,6 +141,15 @@ fn check(config: &PublishConfig) -> Result<(), Vec<ConfigIssue>> {
     if config.dialogues == Dialogues::Require && config.of != Subject::Candidates {
         let message = format!("only candidates have dialogues, and `of` is `{}`", config.of.table());
         issues.push(ConfigIssue::new("/dialogues", message).with_help("take it out, or write `of = \"candidates\"`"));
+    }
+    if config.keep_rejects != KeepRejects::Image {
+        let why = match (config.of, config.filtered) {
+            (Subject::Candidates, true) => None,
+            (Subject::Candidates, false) => Some("nothing is rejected where `filtered` is false".to_owned()),
+            (of, _) => Some(format!("only candidates can be made again, and `of` is `{}`", of.table())),
+        };
+        let issue = |why| ConfigIssue::new("/keep_rejects", why).with_help("take it out");
+        issues.extend(why.map(issue));
     }
     let texts = [&config.card.title, &config.card.licence];
     for (key, text) in ["title", "licence"].into_iter().zip(texts) {

@@ -29,6 +29,11 @@ pub struct PublishConfig {
     /// What becomes of dialogues (y and y~), where `of` is `candidates`.
     #[serde(default)]
     pub dialogues: Dialogues,
+    /// What is kept of candidates that a filter or a review rejected, once the release is out and nothing else waits for them. It
+    /// changes no byte of a release. What is needed again, by a looser threshold or another scorer, is made again: so what makes
+    /// candidates must make the same of the same seed, and what `import` reads must stay.
+    #[serde(default)]
+    pub keep_rejects: KeepRejects,
     /// The most rows in a file of the release.
     #[serde(default = "default_file_rows")]
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -105,6 +110,19 @@ pub enum Dialogues {
     Require,
     /// The user says the instruction, and the assistant nothing.
     Ignore,
+}
+
+/// What is kept of rejected candidates. Accepted ones, and those without a verdict, are kept whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeepRejects {
+    /// All of them, whole.
+    #[default]
+    Image,
+    /// All but their pictures, in whose place stand thumbnails.
+    Thumbnail,
+    /// All but their pictures: scores, verdicts, seeds.
+    Scores,
 }
 
 /// The id column of a table of a chain.

@@ -33,8 +33,31 @@ pub(super) fn slice(
     }
 }
 
+/// Names all shards that must be made again before the pictures at these places of `table` can be read.
+pub(super) fn require_pictures(
+    context: &WorkContext,
+    table: &str,
+    places: impl Iterator<Item = At>,
+) -> Result<(), WorkError> {
+    let mut wanted: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+    for at in places {
+        wanted.entry(at.shard).or_default().push(at.row);
+    }
+    let mut needed = Vec::new();
+    for (shard, rows) in wanted {
+        // Who reads it says so where there is no such shard.
+        let Some(shard) = context.shards(table).get(shard as usize) else { continue };
+        let dropped = context.dropped(shard)?;
+        if rows.iter().any(|row| dropped.has(u64::from(*row))) {
+            needed.push(shard.shard_id);
+        }
+    }
+    if needed.is_empty() { Ok(()) } else { Err(WorkError::Dropped { table: table.to_owned(), shards: needed }) }
+}
+
 /// The rows of `table` at these places, in this order; a row may be asked for more than once.
 pub(super) fn gather(context: &WorkContext, table: &str, places: &[At]) -> Result<DataFrame, WorkError> {
+    require_pictures(context, table, places.iter().copied())?;
     let shards = context.shards(table);
     let mut windows: BTreeMap<(u32, usize), Vec<(usize, usize)>> = BTreeMap::new();
     for (place, at) in places.iter().enumerate() {

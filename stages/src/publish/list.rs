@@ -7,6 +7,7 @@ use cafe_pipeline::stage::{Lister, WorkContext, WorkError};
 use polars::prelude::*;
 
 use super::config::{PublishConfig, id_column};
+use super::gather::require_pictures;
 use super::said::Said;
 use super::scores;
 use super::select::{At, select};
@@ -20,6 +21,10 @@ impl Lister for ListAccepted {
     fn list(&self, context: &WorkContext) -> Result<DataFrame, WorkError> {
         let of = self.config.of;
         let chosen = select(context, &self.config)?.chosen;
+        // Known here of all rows at once, so that what was dropped is made again in one go, by as many workers as there are.
+        for (level, table) in of.chain().iter().enumerate() {
+            require_pictures(context, table, chosen.iter().filter_map(|row| row.at.get(level).copied()))?;
+        }
         let scores = scores::read(context, of, &self.config.scores, &chosen)?;
         let mut columns = Vec::new();
         for (level, table) in of.chain().iter().enumerate() {

@@ -27,6 +27,8 @@
 //! asked. Where nothing is accepted the release is empty, says so in `warnings`, and is no error: thresholds are for
 //! people to judge.
 //!
+//! What a release does not take may go once it is out: see [`KeepRejects`].
+//!
 //! Rows stand in the order of the published table, which is the order in which the source was listed. Sorted by id they
 //! would be as reproducible, but each would then lie in another upstream shard than the one before it, and packing n rows
 //! would unpack in the order of n² pictures.
@@ -43,6 +45,7 @@ mod gather;
 mod licence;
 mod list;
 mod pack;
+mod rejects;
 mod release;
 mod said;
 mod scores;
@@ -56,7 +59,7 @@ mod tests;
 
 use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, StageKind};
 pub(crate) use card::{LOADING, ON_FILES};
-pub use config::{CardConfig, Dialogues, LicencesConfig, PublishConfig, ScoresConfig, Subject};
+pub use config::{CardConfig, Dialogues, KeepRejects, LicencesConfig, PublishConfig, ScoresConfig, Subject};
 pub(crate) use described::Described;
 pub(crate) use files::FileRecord;
 #[cfg(test)]

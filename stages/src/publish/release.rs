@@ -6,12 +6,12 @@ use std::sync::Arc;
 use cafe_pipeline::catalog::{Effect, QuadrupletRow, ReleaseRecord};
 use cafe_pipeline::digest::Digest;
 use cafe_pipeline::failpoint::{FailPoint, try_pass};
-use cafe_pipeline::stage::{Cost, WholeOutcome, WholeWork, WorkContext, WorkError};
+use cafe_pipeline::stage::{Cost, Rejects, WholeOutcome, WholeWork, WorkContext, WorkError};
 use polars::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::compile::RELEASE_VERSION;
-use super::config::PublishConfig;
+use super::config::{PublishConfig, Subject};
 use super::cut::cut;
 use super::files::{self, FileRecord};
 use super::select::select;
@@ -65,6 +65,10 @@ impl WholeWork for WriteRelease {
         self.outcome(context, packed.units, summary, folder, digest)
     }
 
+    fn rejects(&self) -> Option<&dyn Rejects> {
+        (self.config.of == Subject::Candidates).then_some(self as &dyn Rejects)
+    }
+
     fn expected_rows(&self, _: u64) -> u64 {
         1
     }
@@ -83,7 +87,7 @@ impl WriteRelease {
         let inputs: BTreeMap<&String, Vec<Digest>> = context
             .inputs
             .iter()
-            .map(|(table, shards)| (table, shards.iter().map(|shard| shard.digest).collect()))
+            .map(|(table, shards)| (table, shards.iter().map(|shard| shard.content).collect()))
             .collect();
         let text = |name: &str, value: &str| Column::new(name.into(), [value]);
         let columns = vec![

@@ -1,10 +1,11 @@
 //! What the filters upstream decided, over the published table and over those that it refers to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use cafe_pipeline::stage::{WorkContext, WorkError};
 
 use super::config::{Subject, id_column};
+use crate::review::NOT_REVIEWED;
 use crate::tables;
 
 /// The reason of a row that a filter never saw, for example because it could not be scored.
@@ -68,6 +69,15 @@ impl Verdicts {
         // The published table's own filters speak first, in an order that the names of stages do not decide.
         verdicts.gates.sort_by_key(|gate| gate.level);
         Ok(verdicts)
+    }
+
+    /// The rows of the published table that some filter rejects. One that a person is still to see is none of them, whatever is done
+    /// with it until then.
+    pub(super) fn rejected(self) -> HashSet<String> {
+        let unseen = self.reasons.iter().position(|reason| reason == NOT_REVIEWED);
+        let is_verdict = |reason: &u32| Some(*reason as usize) != unseen;
+        let own = self.gates.into_iter().filter(|gate| gate.level == 0);
+        own.flat_map(|gate| gate.decisions).filter_map(|(id, reason)| reason.filter(is_verdict).map(|_| id)).collect()
     }
 
     /// Why a row with these ids, in the order of the chain, is not accepted; `None` where every filter accepts it.

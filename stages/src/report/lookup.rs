@@ -77,15 +77,17 @@ pub(super) fn rows(
 
 /// The picture of a row that [`rows`] found in `table`.
 pub(super) fn picture(tables: &Tables<'_>, table: &str, row: &Row, role: &'static str, alt: String) -> Picture {
+    let part = tables.of(table).nth(row.node).filter(|part| part.columns.contains("image"));
     let read = || -> Result<Option<Vec<u8>>, ReportError> {
-        let part = tables.of(table).nth(row.node).filter(|part| part.columns.contains("image"));
         let Some(part) = part else { return Ok(None) };
         let read = part.row(row.number, Some(&["image".to_owned()]))?;
         let bytes = read.column("image")?.struct_()?.field_by_name("bytes")?;
         Ok(bytes.binary()?.get(0).map(<[u8]>::to_vec))
     };
+    let is_dropped = || part.is_some_and(|part| part.is_dropped(row.number).unwrap_or(false));
     let made = match read() {
         Ok(Some(bytes)) => Thumbnail::new(&bytes, SIDE_PX),
+        Ok(None) if is_dropped() => Err("rejected, and its picture not kept".to_owned()),
         Ok(None) => Err("there is no picture".to_owned()),
         Err(error) => Err(error.to_string()),
     };

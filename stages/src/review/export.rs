@@ -34,6 +34,12 @@ pub enum ReviewError {
     /// A file cannot be written.
     #[error("cannot write {0}: {1}")]
     Write(PathBuf, io::Error),
+    /// Pictures that a person has to see were dropped; nothing was written.
+    #[error("pictures of candidates that wait for a verdict were not kept (`keep_rejects`)")]
+    Dropped {
+        /// The shards that had them.
+        shards: Vec<i64>,
+    },
 }
 
 /// What was written.
@@ -77,14 +83,7 @@ pub fn export(source: &QuerySource, node: &PlanNode, sheet: &Sheet, folder: &Pat
     let scores = [scores(&of(tables::SCORES), "clip")?, scores(&of(tables::SCORES), "dino")?];
     let gates = gates(&read_by(&all, node, tables::VERDICTS))?;
 
-    let images = folder.join(IMAGES);
-    fs::create_dir_all(&images).map_err(|error| ReviewError::Write(images.clone(), error))?;
-    let path = folder.join(SHEET);
-    // Taken before pictures are written for nothing.
-    fs::File::create_new(&path).map_err(|error| ReviewError::Write(path.clone(), error))?;
-    let mut exported = Exported::default();
-    let mut text = String::new();
-    record::write(&mut text, &COLUMNS.into_iter().chain(HELP).collect::<Vec<_>>());
+    let mut listed = Vec::new();
     let mut ids: Vec<&String> = candidates.keys().filter(|id| is_id(id) && !sheet.has(id)).collect();
     ids.sort();
     for id in ids {
@@ -96,9 +95,21 @@ pub fn export(source: &QuerySource, node: &PlanNode, sheet: &Sheet, folder: &Pat
         let is_accepted = |(column, accepted): &(&str, BTreeSet<String>)| {
             keys.iter().any(|(name, id)| name == column && id.is_some_and(|id| accepted.contains(id)))
         };
-        if !gates.iter().all(is_accepted) {
-            continue;
+        if gates.iter().all(is_accepted) {
+            listed.push((id, candidate, pair, reference_id));
         }
+    }
+    require_pictures(listed.iter().map(|(_, candidate, ..)| *candidate))?;
+
+    let images = folder.join(IMAGES);
+    fs::create_dir_all(&images).map_err(|error| ReviewError::Write(images.clone(), error))?;
+    let path = folder.join(SHEET);
+    // Taken before pictures are written for nothing.
+    fs::File::create_new(&path).map_err(|error| ReviewError::Write(path.clone(), error))?;
+    let mut exported = Exported::default();
+    let mut text = String::new();
+    record::write(&mut text, &COLUMNS.into_iter().chain(HELP).collect::<Vec<_>>());
+    for (id, candidate, pair, reference_id) in listed {
         let mut fields: Vec<String> = vec![id.clone(), String::new(), String::new(), String::new(), String::new()];
         let told = (1..4).map(|at| pair.and_then(|pair| value(pair, at)).unwrap_or_default());
         fields.extend(told.map(|text| escape(text).into_owned()));
@@ -123,6 +134,17 @@ pub fn export(source: &QuerySource, node: &PlanNode, sheet: &Sheet, folder: &Pat
     }
     fs::write(&path, text).map_err(|error| ReviewError::Write(path, error))?;
     Ok(exported)
+}
+
+/// A thumbnail is not what a person is to judge: names the shards of all `rows` that have no more than that.
+fn require_pictures<'r>(rows: impl Iterator<Item = &'r Row<'r>>) -> Result<(), ReviewError> {
+    let mut shards = BTreeSet::new();
+    for row in rows {
+        if row.part.is_dropped(row.number)? {
+            shards.extend(row.part.place(row.number).map(|(shard, _)| shard.shard_id));
+        }
+    }
+    if shards.is_empty() { Ok(()) } else { Err(ReviewError::Dropped { shards: shards.into_iter().collect() }) }
 }
 
 fn value<'r>(row: &'r Row<'_>, at: usize) -> Option<&'r str> {

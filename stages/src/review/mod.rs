@@ -17,6 +17,7 @@ use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, Sta
 pub use config::{Agreement, ReviewConfig, Unreviewed};
 pub use export::{Exported, ReviewError, SHEET, candidates, export};
 pub use sheet::{Merged, Mistake, Sheet};
+pub(crate) use work::NOT_REVIEWED;
 
 /// The stage kind's name.
 pub const KIND: &str = "review";

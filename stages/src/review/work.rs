@@ -15,7 +15,7 @@ use crate::tables;
 /// The column that [`ReviewWork::prepare`] adds: why a filter above rejected the row, null where none did.
 const REFUSAL: &str = "refusal";
 /// The reason of a row that nobody has reviewed.
-const NOT_REVIEWED: &str = "not reviewed";
+pub(crate) const NOT_REVIEWED: &str = "not reviewed";
 /// The reason of a row that was rejected without one.
 const REJECTED: &str = "rejected in review";
 

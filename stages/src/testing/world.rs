@@ -138,6 +138,7 @@ impl World {
             table: table.to_owned(),
             path,
             digest: Digest::of(&bytes),
+            content: Digest::of(&bytes),
             n_bytes: bytes.len() as u64,
             n_rows: rows.height() as u64,
         });

@@ -2,7 +2,8 @@
 -- along edges that map all. A table read along two
 -- edges comes once.
 SELECT DISTINCT wanted.reader_id, input.shard_id, input.node, input.shard_index,
-    shard_files.table_name, shard_files.path, shard_files.digest, shard_files.n_bytes, shard_files.n_rows
+    shard_files.table_name, shard_files.path, shard_files.digest,
+    coalesce(shard_files.made_digest, shard_files.digest) AS content, shard_files.n_bytes, shard_files.n_rows
 FROM (
     SELECT reader.value AS reader_id, edges.input_shard_id, edges.edge_id
     FROM json_each(?1) AS reader

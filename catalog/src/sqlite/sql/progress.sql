@@ -1,7 +1,8 @@
--- Counts of each node. Rows of an opening item are those of its node's shards: they are counted there.
+-- Counts of each node. Rows of an opening item are those of its node's shards: they are counted there. A node whose opening
+-- item waits for an input that is made again is held: none of its shards is ready.
 SELECT shards.node AS node,
     count(*) FILTER (WHERE state = 'pending') AS n_pending,
-    count(*) FILTER (WHERE state = 'pending' AND n_waiting = 0) AS n_ready,
+    count(*) FILTER (WHERE state = 'pending' AND n_waiting = 0 AND held.node IS NULL) AS n_ready,
     count(*) FILTER (WHERE state = 'running') AS n_running,
     count(*) FILTER (WHERE state = 'committed') AS n_committed,
     count(*) FILTER (WHERE state = 'failed') AS n_failed,
@@ -16,7 +17,7 @@ SELECT shards.node AS node,
     sum(spent_prompt_tokens) AS prompt_tokens,
     sum(spent_completion_tokens) AS completion_tokens,
     sum(spent_n_tries) AS n_tries,
-    max(0, min(not_before_ms) FILTER (WHERE state = 'pending' AND n_waiting = 0)
+    max(0, min(not_before_ms) FILTER (WHERE state = 'pending' AND n_waiting = 0 AND held.node IS NULL)
         - CAST(unixepoch('subsec') * 1000 AS INTEGER)) AS next_ready_ms
 FROM shards
 LEFT JOIN (
@@ -27,6 +28,9 @@ LEFT JOIN (
     WHERE attempts.outcome = 'running'
     GROUP BY leased.node
 ) AS running ON running.node = shards.node
+LEFT JOIN (
+    SELECT DISTINCT node FROM shards WHERE shard_index = -1 AND state <> 'retired' AND n_waiting > 0
+) AS held ON held.node = shards.node
 WHERE state <> 'retired'
 GROUP BY shards.node
 ORDER BY min(depth), shards.node

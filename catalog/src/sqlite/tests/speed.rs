@@ -73,7 +73,14 @@ async fn work(catalog: SharedCatalog, worker: i64, chunk: u32, limit: usize) -> 
             let commit = Commit {
                 shard_id: item.shard_id,
                 token: item.token,
-                files: vec![ShardFile { table: "rows".to_owned(), path, digest, n_bytes: 1000, n_rows: 1 }],
+                files: vec![ShardFile {
+                    table: "rows".to_owned(),
+                    path,
+                    digest,
+                    n_bytes: 1000,
+                    n_rows: 1,
+                    compacted: None,
+                }],
                 counts: RowCounts { n_in: 1, n_done: 1, ..RowCounts::default() },
                 quarantine: Vec::new(),
                 cost: Cost::default(),

@@ -1,7 +1,8 @@
 //! Each kind of damage is found, and blamed on the shard that has it.
 
 use super::*;
-use crate::catalog::OPENING;
+use crate::catalog::{Compacted, OPENING};
+use crate::stage::Kept;
 
 fn one(kind: ProblemKind, place: &str) -> Vec<(ProblemKind, String)> {
     vec![(kind, place.to_owned())]
@@ -119,6 +120,24 @@ fn an_id_that_stands_twice() {
     assert_eq!(report.problems.len(), 1);
     assert_eq!((report.problems[0].kind, report.problems[0].what.as_str()), (ProblemKind::DuplicateId, what));
     assert_eq!(report.problems[0].repairs, [], "the file is as it was committed: made again, it would be the same");
+}
+
+#[test]
+fn a_compacted_shard_is_what_its_readers_were_made_from() {
+    let mut made = Made::new();
+    let committed = made.shard("scan", 1).files[0].clone();
+    let mut smaller = scanned(&[4, 5]);
+    smaller.replace("n", Column::new("n".into(), [0_u64, 0])).unwrap();
+    made.replace("scan", 1, smaller, true);
+    assert_eq!(made.problems(true), one(ProblemKind::WrongLineage, "measure/1"), "it was not compacted");
+    let compacted = Compacted { kept: Kept::Scores, digest: committed.digest, n_bytes: committed.n_bytes };
+    made.shard("scan", 1).files[0].compacted = Some(compacted);
+    assert_eq!(made.problems(true), []);
+    // What stands in the place of a file can be damaged as well.
+    made.replace("scan", 1, scanned(&[4, 6]), false);
+    let bytes = std::fs::read(made.path("scan", 1)).unwrap();
+    made.shard("scan", 1).files[0].n_bytes = bytes.len() as u64;
+    assert_eq!(made.problems(true), one(ProblemKind::WrongDigest, "scan/1"));
 }
 
 #[test]

@@ -143,6 +143,7 @@ impl Made {
                 digest: stored.digest,
                 n_bytes: stored.n_bytes,
                 n_rows: rows.height() as u64,
+                compacted: None,
             }],
             slice,
             backend: Some("cpu".to_owned()),

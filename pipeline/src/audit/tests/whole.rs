@@ -11,9 +11,9 @@ use super::super::report::Repair;
 use super::super::{AuditOptions, audit};
 use super::*;
 use crate::catalog::{
-    Adoption, AttemptEnd, Catalog, CatalogError, ClaimRequest, Commit, CommitOutcome, CommittedCounts, EventRecord,
-    LedgerEntry, LiveWorker, NodeProgress, PlanApplied, PlanRecord, Rate, Result, RunEnd, RunId, RunRecord, ShardBatch,
-    WorkItem, WorkerId, WorkerRecord,
+    Adoption, AttemptEnd, Catalog, CatalogError, ClaimRequest, Commit, CommitOutcome, CommittedCounts, Compaction,
+    EventRecord, LedgerEntry, LiveWorker, NodeProgress, PlanApplied, PlanRecord, Rate, Result, RunEnd, RunId,
+    RunRecord, ShardBatch, WorkItem, WorkerId, WorkerRecord,
 };
 use crate::manifest::Manifest;
 use crate::plan::{Plan, compile};
@@ -81,6 +81,9 @@ impl Catalog for Shelf {
     async fn commit(&self, _: &Commit) -> Result<CommitOutcome> {
         unused()
     }
+    async fn compact(&self, _: &Compaction) -> Result<bool> {
+        unused()
+    }
     async fn give_up(&self, _: &AttemptEnd) -> Result<()> {
         unused()
     }
@@ -103,6 +106,7 @@ impl Catalog for Shelf {
                 table: file.table.clone(),
                 path: file.path.clone(),
                 digest: file.digest,
+                content: file.content(),
                 n_bytes: file.n_bytes,
                 n_rows: file.n_rows,
             })

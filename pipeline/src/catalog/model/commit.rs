@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ListingSlice, ShardBatch};
+use super::{ListingSlice, ShardBatch, WorkerId};
 use crate::digest::{Digest, Hasher};
-use crate::stage::{Cost, ErrorClass};
+use crate::stage::{Cost, ErrorClass, Kept};
 
 /// Where every row of a shard went. `n_in = n_done + n_quarantined + n_duplicate`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,16 +41,57 @@ pub struct ShardFile {
     pub n_bytes: u64,
     /// Its rows.
     pub n_rows: u64,
+    /// What was committed, where pictures of rejected rows were dropped since; `None` for a file that is as it was committed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compacted: Option<Compacted>,
 }
 
-/// Digest of all files of a shard, of their bytes and not of their names, which hold the fencing token: what its readers
-/// are known to have been made from.
+impl ShardFile {
+    /// Digest of the bytes that were committed: dropped pictures do not make other rows of those that they were dropped from.
+    #[must_use]
+    pub fn content(&self) -> Digest {
+        self.compacted.map_or(self.digest, |compacted| compacted.digest)
+    }
+}
+
+/// A file as it was committed, of one that was compacted since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compacted {
+    /// What was kept of rejected rows.
+    pub kept: Kept,
+    /// Of the bytes that were committed.
+    pub digest: Digest,
+    /// Their number.
+    pub n_bytes: u64,
+}
+
+/// Digest of all files of a shard, of the bytes that were committed and not of their names, which hold the fencing token: what its
+/// readers are known to have been made from.
 #[must_use]
 pub fn shard_digest(files: &[ShardFile]) -> Digest {
     let hasher = Hasher::new("shard-files/v1").number("n", files.len() as u64);
     let add =
-        |hasher: Hasher, file: &ShardFile| hasher.text("table", &file.table).bytes("digest", file.digest.as_bytes());
+        |hasher: Hasher, file: &ShardFile| hasher.text("table", &file.table).bytes("digest", file.content().as_bytes());
     files.iter().fold(hasher, add).digest()
+}
+
+/// A file that takes the place of a committed one: the same rows, without pictures that can be made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// Who wrote it.
+    pub worker: WorkerId,
+    /// The shard.
+    pub shard_id: i64,
+    /// The file whose place it takes.
+    pub old_path: String,
+    /// Relative to the storage root.
+    pub path: String,
+    /// Of its bytes.
+    pub digest: Digest,
+    /// Its size.
+    pub n_bytes: u64,
+    /// What was kept of rejected rows.
+    pub kept: Kept,
 }
 
 /// A row in quarantine.

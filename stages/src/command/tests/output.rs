@@ -158,6 +158,7 @@ fn joined_columns_reach_the_program() {
         table: "references".to_owned(),
         path: "references/0.parquet".to_owned(),
         digest: Digest::of(&bytes),
+        content: Digest::of(&bytes),
         n_bytes: bytes.len() as u64,
         n_rows: 2,
     };

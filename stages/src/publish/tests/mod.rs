@@ -5,6 +5,7 @@ mod choice;
 mod crash;
 mod keys;
 mod plan;
+mod rejects;
 mod release;
 mod said;
 
