@@ -213,7 +213,7 @@ async fn fail(
         WorkError::Dropped { shards, .. } => {
             let n_shards = shards.len() as u64;
             shared.emit(&Event::PicturesNeeded { node: name, n_shards, message: message.clone() });
-            give_up(shared, item, AttemptOutcome::Released, message.clone(), took).await?;
+            give_up(shared, item, AttemptOutcome::Released, message.clone(), times).await?;
             for shard_id in shards {
                 shared.catalog.invalidate(shard_id, &message).await?;
             }
