@@ -15,6 +15,7 @@ pub mod instruct;
 mod join;
 pub mod measure;
 pub mod models;
+mod onnx;
 mod phash;
 pub mod picture;
 mod place;
