@@ -4,6 +4,7 @@ pub mod benchmark;
 mod clip;
 pub mod collect;
 pub mod command;
+pub mod detect;
 pub mod dialogue;
 pub mod drawing;
 pub mod export;

@@ -11,6 +11,7 @@ mod export;
 mod faults;
 mod fetch;
 mod fetch_refused;
+mod imagine;
 mod mini;
 mod models;
 mod power_cut;
