@@ -15,6 +15,7 @@ pub mod frame;
 pub mod manifest;
 pub mod plan;
 pub mod query;
+pub mod release;
 pub mod stage;
 pub mod storage;
 pub mod text;

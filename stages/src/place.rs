@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cafe_pipeline::digest::{Digest, Hasher};
 use cafe_pipeline::stage::WorkError;
-use cafe_pipeline::storage::Storage;
+use cafe_pipeline::storage::{self, Storage};
 
 /// The end of the names of files that are being written.
 const TEMPORARY: &str = ".tmp";
@@ -90,14 +90,9 @@ impl<'a> Placer<'a> {
     /// The bytes of a file that is there, or `None`.
     pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>, WorkError> {
         let path = format!("{}/{name}", self.folder);
-        let read = || {
-            let mut bytes = Vec::new();
-            io::Read::read_to_end(&mut self.storage.open(&path)?, &mut bytes)?;
-            Ok(bytes)
-        };
-        match read() {
+        match storage::read(self.storage, &path) {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if io::Error::kind(&error) == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(WorkError::io(&path, &error)),
         }
     }

@@ -8,6 +8,8 @@ use polars::prelude::*;
 
 /// Reference images x.
 pub const REFERENCES: &str = "references";
+/// What a detector finds in references that were made.
+pub const SUBJECTS: &str = "subjects";
 /// Instructions drawn for references.
 pub const PAIRS: &str = "pairs";
 /// The images w of Eq. 4.
@@ -67,7 +69,8 @@ pub(crate) fn images<'a>(files: impl Iterator<Item = (&'a [u8], String)>) -> Pol
     Ok(StructChunked::from_series("image".into(), n, parts.iter())?.into_column())
 }
 
-fn table(name: &str, columns: impl IntoIterator<Item = (&'static str, DataType)>) -> TableDecl {
+/// The declaration of a table with these columns.
+pub(crate) fn table(name: &str, columns: impl IntoIterator<Item = (&'static str, DataType)>) -> TableDecl {
     let columns = columns.into_iter().map(|(name, dtype)| Field::new(name.into(), dtype));
     TableDecl { name: name.to_owned(), columns: Arc::new(Schema::from_iter(columns)) }
 }

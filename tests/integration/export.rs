@@ -9,25 +9,10 @@ use cafe_pipeline::frame;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::support::program::Project;
+use crate::support::program::{Project, measured};
 
-const MANIFEST: &str = r#"
-version = 1
-seed = 7
-[[stage]]
-kind = "import"
-name = "import"
-source = { type = "folder", path = "pictures" }
-shard_rows = 4
-[[stage]]
-kind = "command"
-name = "measure"
-needs = ["import"]
-argv = ["{cafe_data}", "measure", "{input}", "{output}"]
-reads = "candidates"
-columns = ["image"]
-writes = "scores"
-output = { sharpness = "float64", colourfulness = "float64" }
+/// Behind what is measured.
+const STAGES: &str = r#"
 [[stage]]
 kind = "filter"
 name = "filter"
@@ -42,7 +27,7 @@ file_rows = 2
 "#;
 
 fn project() -> Project {
-    let project = Project::new(MANIFEST);
+    let project = Project::new(&measured(STAGES));
     project.pictures(&["animal"]);
     let names = project.names("animal");
     let mut table = "reference,target,instruction,caption,class,license\n".to_owned();

@@ -11,6 +11,7 @@ mod export;
 mod faults;
 mod fetch;
 mod fetch_refused;
+mod imagine;
 mod keep_rejects;
 mod mini;
 mod models;

@@ -2,25 +2,10 @@
 
 use serde_json::Value;
 
-use crate::support::program::Project;
+use crate::support::program::{Project, measured};
 
-const MANIFEST: &str = r#"
-version = 1
-seed = 7
-[[stage]]
-kind = "import"
-name = "import"
-source = { type = "folder", path = "pictures" }
-shard_rows = 4
-[[stage]]
-kind = "command"
-name = "measure"
-needs = ["import"]
-argv = ["{cafe_data}", "measure", "{input}", "{output}"]
-reads = "candidates"
-columns = ["image"]
-writes = "scores"
-output = { sharpness = "float64", colourfulness = "float64" }
+/// Behind what is measured.
+const STAGES: &str = r#"
 [[stage]]
 kind = "filter"
 name = "filter"
@@ -37,7 +22,7 @@ allow = ["CC0-1.0"]
 
 /// Pairs of bundled pictures, one of them without its target.
 fn project() -> Project {
-    let project = Project::new(MANIFEST);
+    let project = Project::new(&measured(STAGES));
     project.pictures(&["animal", "food"]);
     let mut table = "reference,target,instruction,caption,class,license\n".to_owned();
     let pictures =

@@ -14,6 +14,8 @@ struct Config {
     feature_extractor_type: Option<String>,
     do_resize: Option<bool>,
     size: Option<Size>,
+    /// The longest edge, where the size is one number.
+    max_size: Option<u32>,
     resample: Option<u32>,
     do_center_crop: Option<bool>,
     crop_size: Option<Size>,
@@ -23,6 +25,7 @@ struct Config {
     image_mean: Option<Vec<f32>>,
     image_std: Option<Vec<f32>>,
     do_pad: Option<bool>,
+    pad_size: Option<Value>,
 }
 
 /// A size: one number in old files.
@@ -35,24 +38,45 @@ enum Size {
 
 /// The processors that are known, by what they do when the file is silent.
 struct Kind {
-    /// Whether a size of one number is the shorter side, and not a square.
-    is_edge: bool,
+    sides: Sides,
     filter: Filter,
     has_crop: bool,
     mean: [f32; 3],
     std: [f32; 3],
 }
 
-const SUPPORTED_TYPES: &str = "CLIPImageProcessor, BitImageProcessor, ViTImageProcessor";
+/// What a size of one number is.
+#[derive(Clone, Copy)]
+enum Sides {
+    /// Both sides.
+    Square,
+    /// The shorter side.
+    Edge,
+    /// The shorter side, where the longer one stays within bounds: of detectors. They pad the pictures of a batch to one size, and
+    /// here each is prepared alone.
+    Within { multiple_of: u32 },
+}
+
+/// The longest edge where a detector's file does not say it.
+const LONGEST_EDGE: u32 = 1333;
+
+const SUPPORTED_TYPES: &str = "CLIPImageProcessor, BitImageProcessor, ViTImageProcessor, DetrImageProcessor, \
+                               ConditionalDetrImageProcessor, YolosImageProcessor";
 
 pub(super) fn parse(json: &[u8]) -> Result<ImageProcessor, String> {
     let config: Config = serde_json::from_slice(json).map_err(|error| format!("is not valid: {error}"))?;
     let kind = kind(config.image_processor_type.or(config.feature_extractor_type).as_deref())?;
-    if config.do_pad == Some(true) {
+    if config.do_pad == Some(true) && !matches!(kind.sides, Sides::Within { .. }) {
         return Err("do_pad = true is not supported; only false is".to_owned());
     }
+    if let Some(size) = config.pad_size.as_ref().filter(|_| config.do_pad != Some(false)) {
+        return Err(format!("pad_size = {size} is not supported: leave it out"));
+    }
     let resize = match config.do_resize.unwrap_or(true) {
-        true => Some((resize(config.size.as_ref(), &kind)?, filter(config.resample, &kind)?)),
+        true => {
+            let size = resize(config.size.as_ref(), config.max_size, kind.sides)?;
+            Some((size, filter(config.resample, &kind)?))
+        }
         false => None,
     };
     let crop = match config.do_center_crop.unwrap_or(kind.has_crop) {
@@ -87,36 +111,55 @@ fn kind(name: Option<&str>) -> Result<Kind, String> {
         .iter()
         .find_map(|suffix| full.strip_suffix(suffix));
     let ImageProcessor { mean, std, .. } = ImageProcessor::clip(224);
+    let detector = |multiple_of: u32| {
+        let ImageProcessor { mean, std, .. } = ImageProcessor::dino(224);
+        Kind { sides: Sides::Within { multiple_of }, filter: Filter::Bilinear, has_crop: false, mean, std }
+    };
     match base {
-        Some("CLIP" | "Bit") => Ok(Kind { is_edge: true, filter: Filter::Bicubic, has_crop: true, mean, std }),
+        Some("CLIP" | "Bit") => Ok(Kind { sides: Sides::Edge, filter: Filter::Bicubic, has_crop: true, mean, std }),
         Some("ViT") => {
-            Ok(Kind { is_edge: false, filter: Filter::Bilinear, has_crop: false, mean: [0.5; 3], std: [0.5; 3] })
+            Ok(Kind { sides: Sides::Square, filter: Filter::Bilinear, has_crop: false, mean: [0.5; 3], std: [0.5; 3] })
         }
+        Some("Detr" | "ConditionalDetr") => Ok(detector(1)),
+        Some("Yolos") => Ok(detector(16)),
         _ => Err(format!("image_processor_type = \"{full}\" is not supported; supported are {SUPPORTED_TYPES}")),
     }
 }
 
-fn resize(size: Option<&Size>, kind: &Kind) -> Result<Resize, String> {
-    let square = |side| Resize::Exactly { height: side, width: side };
-    let resize = match size {
-        None if kind.is_edge => Resize::ShortestEdge(224),
-        None => square(224),
-        Some(Size::Number(side)) if kind.is_edge => Resize::ShortestEdge(*side),
-        Some(Size::Number(side)) => square(*side),
-        Some(Size::Keys(keys)) => match (keys.len(), number(keys, "shortest_edge")) {
-            (1, Some(edge)) => Resize::ShortestEdge(edge),
-            _ => {
-                let (height, width) = height_and_width("size", keys, "{\"shortest_edge\": …} or ")?;
-                Resize::Exactly { height, width }
+fn resize(size: Option<&Size>, max_size: Option<u32>, sides: Sides) -> Result<Resize, String> {
+    let one = |number: u32, longest: u32| match sides {
+        Sides::Square => Resize::Exactly { height: number, width: number },
+        Sides::Edge => Resize::ShortestEdge(number),
+        Sides::Within { multiple_of } => Resize::Within { shortest: number, longest, multiple_of },
+    };
+    let resize = match (size, sides) {
+        (None, Sides::Within { .. }) => one(800, LONGEST_EDGE),
+        (None, _) => one(224, 0),
+        (Some(Size::Number(number)), _) => one(*number, max_size.unwrap_or(LONGEST_EDGE)),
+        (Some(Size::Keys(keys)), Sides::Within { .. }) => {
+            match (keys.len(), number(keys, "shortest_edge"), number(keys, "longest_edge")) {
+                (2, Some(shortest), Some(longest)) => one(shortest, longest),
+                _ => exactly(keys, "{\"shortest_edge\": …, \"longest_edge\": …} or ")?,
             }
+        }
+        (Some(Size::Keys(keys)), _) => match (keys.len(), number(keys, "shortest_edge")) {
+            (1, Some(edge)) => Resize::ShortestEdge(edge),
+            _ => exactly(keys, "{\"shortest_edge\": …} or ")?,
         },
     };
     match resize {
-        Resize::ShortestEdge(0) | Resize::Exactly { height: 0, .. } | Resize::Exactly { width: 0, .. } => {
-            Err("size = 0 leaves no pixels".to_owned())
-        }
+        Resize::ShortestEdge(0)
+        | Resize::Exactly { height: 0, .. }
+        | Resize::Exactly { width: 0, .. }
+        | Resize::Within { shortest: 0, .. }
+        | Resize::Within { longest: 0, .. } => Err("size = 0 leaves no pixels".to_owned()),
         resize => Ok(resize),
     }
+}
+
+fn exactly(keys: &serde_json::Map<String, Value>, also: &str) -> Result<Resize, String> {
+    let (height, width) = height_and_width("size", keys, also)?;
+    Ok(Resize::Exactly { height, width })
 }
 
 fn crop(size: Option<&Size>) -> Result<(u32, u32), String> {

@@ -20,6 +20,16 @@ const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.
 pub enum Resize {
     /// The shorter side becomes this long, the longer side as long as the proportions ask, rounded down.
     ShortestEdge(u32),
+    /// The shorter side becomes this long, or as long as leaves the longer one within its bound; proportions are kept, and sides
+    /// rounded down to multiples.
+    Within {
+        /// The shorter side, in pixels.
+        shortest: u32,
+        /// The longer side's bound, in pixels.
+        longest: u32,
+        /// 1 for any side.
+        multiple_of: u32,
+    },
     /// Both sides, whatever the proportions.
     Exactly {
         /// In pixels.
@@ -31,8 +41,9 @@ pub enum Resize {
 
 /// How an encoder wants its pictures: resized, cropped at the centre, and normalised, in this order.
 ///
-/// The steps are those of `CLIPImageProcessor`, `BitImageProcessor` and `ViTImageProcessor` in transformers, with
-/// Pillow doing the resizing (`image_processing_backends.PilBackend`).
+/// The steps are those of `CLIPImageProcessor`, `BitImageProcessor` and `ViTImageProcessor` in transformers, and of the detectors'
+/// `DetrImageProcessor`, `ConditionalDetrImageProcessor` and `YolosImageProcessor`, with Pillow doing the resizing
+/// (`image_processing_backends.PilBackend`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageProcessor {
     /// The size to resize to, and how; none leaves the picture as it is.
@@ -147,9 +158,12 @@ impl ImageProcessor {
 
 impl Resize {
     /// Width and height of a picture of `width`×`height` px: transformers' `get_resize_output_image_size`.
-    fn size(self, width: u32, height: u32) -> Result<(u32, u32)> {
+    pub(super) fn size(self, width: u32, height: u32) -> Result<(u32, u32)> {
         let edge = match self {
             Self::Exactly { height, width } => return Ok((width, height)),
+            Self::Within { shortest, longest, multiple_of } => {
+                return within((width, height), (shortest, longest), multiple_of);
+            }
             Self::ShortestEdge(edge) => edge,
         };
         let (short, long) = (width.min(height), width.max(height));
@@ -159,6 +173,30 @@ impl Resize {
         })?;
         Ok(if width <= height { (edge, long) } else { (long, edge) })
     }
+}
+
+/// Width and height with `shortest` and `longest` as bounds: transformers' `get_size_with_aspect_ratio`, and that of YOLOS where sides are
+/// multiples.
+fn within((width, height): (u32, u32), (shortest, longest): (u32, u32), multiple_of: u32) -> Result<(u32, u32)> {
+    let (short, long) = (f64::from(width.min(height)), f64::from(width.max(height)));
+    let edge = f64::from(shortest);
+    let bounded = (long / short * edge > f64::from(longest)).then(|| f64::from(longest) * short / long);
+    let edge = bounded.map_or(edge, f64::round_ties_even);
+    // YOLOS leaves only pictures as they are that are not higher than wide.
+    let is_kept = short == edge && (multiple_of == 1 || width >= height);
+    // Rounded down, and what is no number becomes nothing.
+    let (edge, other) = if is_kept {
+        (short as u32, long as u32)
+    } else {
+        (edge as u32, (bounded.unwrap_or(edge) * long / short) as u32)
+    };
+    let [edge, other] = [edge, other].map(|side| side - side % multiple_of.max(1));
+    if edge == 0 || other == 0 {
+        return Err(EngineError::argument(format!(
+            "a picture of {width}×{height} px cannot have sides of {shortest} to {longest} px"
+        )));
+    }
+    Ok(if width <= height { (edge, other) } else { (other, edge) })
 }
 
 /// The part of `resized` pixels that a crop of `crop` pixels at the centre shows, and where it lies in the crop:

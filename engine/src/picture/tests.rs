@@ -1,3 +1,5 @@
+mod detection;
+
 use std::io::Cursor;
 
 use candle_core::{DType, Device, Tensor};

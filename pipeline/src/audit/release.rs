@@ -1,30 +1,20 @@
 //! A release's `release.json`, and the files that it lists under `files` with path, digest and size.
 
-use std::io::{self, Read};
-
 use serde_json::Value;
 
 use crate::catalog::ReleaseRecord;
 use crate::digest::Digest;
-use crate::storage::Storage;
+use crate::release::{RELEASE_JSON, published};
+use crate::storage::{self, Storage};
 
 /// What is wrong with which file of the release.
 pub(super) fn faults(storage: &dyn Storage, record: &ReleaseRecord, verify: bool) -> Vec<(String, String)> {
-    let path = format!("{}/release.json", record.path);
-    let bytes = match read(storage, &path) {
-        Ok(bytes) => bytes,
-        Err(error) => return vec![(path, error.to_string())],
-    };
-    let digest = Digest::of(&bytes);
-    if digest != record.digest {
-        return vec![(
-            path,
-            format!("has other bytes than were published (digest {digest}, published {})", record.digest),
-        )];
-    }
-    let described: Value = match serde_json::from_slice(&bytes) {
+    // Its format is no matter here: what older versions have published is read, too.
+    let described = published(storage, &record.path, record.digest)
+        .and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| format!("is not JSON: {error}")));
+    let described: Value = match described {
         Ok(described) => described,
-        Err(error) => return vec![(path, format!("is not JSON: {error}"))],
+        Err(fault) => return vec![(format!("{}/{RELEASE_JSON}", record.path), fault)],
     };
     let mut files = Vec::new();
     listed(&described, &mut files);
@@ -61,12 +51,6 @@ fn check(storage: &dyn Storage, path: &str, file: &Value, verify: bool) -> Resul
         return Err(format!("has {n_bytes} bytes, {published} were published"));
     }
     let Some(published) = file.get("digest").and_then(Value::as_str).filter(|_| verify) else { return Ok(()) };
-    let digest = Digest::of(&read(storage, path).map_err(|error| error.to_string())?).to_hex();
+    let digest = Digest::of(&storage::read(storage, path).map_err(|error| error.to_string())?).to_hex();
     if digest == published { Ok(()) } else { Err("has other bytes than were published".to_owned()) }
-}
-
-fn read(storage: &dyn Storage, path: &str) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    storage.open(path)?.read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -30,7 +30,7 @@ use serde_json::Value;
 
 pub use error::{ManifestError, ManifestErrors};
 pub use models::{ModelDecl, ModelFile, ModelRole, ModelSource, Models, Prepare, parse_models};
-pub use pointer::SpanMap;
+pub use pointer::{SpanMap, child as child_pointer};
 pub use schema::{schema, schema_text};
 
 /// The manifest format that this program reads.

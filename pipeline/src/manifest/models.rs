@@ -139,6 +139,8 @@ pub enum ModelRole {
     Llm,
     /// A whole family: one folder for each of the roles above.
     Family,
+    /// A detector of objects, in ONNX.
+    Detector,
     /// A shared library, such as onnxruntime.
     Library,
 }
@@ -160,6 +162,7 @@ impl ModelRole {
             Self::Mllm => "mllm",
             Self::Llm => "llm",
             Self::Family => "family",
+            Self::Detector => "detector",
             Self::Library => "library",
         }
     }
@@ -169,7 +172,7 @@ impl ModelRole {
     pub fn folder(self) -> Option<&'static str> {
         match self {
             Self::Llm => Some("mllm/base"),
-            Self::Family | Self::Library => None,
+            Self::Family | Self::Detector | Self::Library => None,
             role => Some(role.name()),
         }
     }
@@ -275,9 +278,14 @@ revision = "refs/pr/15"
 
     #[test]
     fn roles_are_named_as_they_are_written() {
-        for role in
-            [ModelRole::ClipFilter, ModelRole::DinoJudge, ModelRole::Promptnet, ModelRole::CafeUnet, ModelRole::Family]
-        {
+        for role in [
+            ModelRole::ClipFilter,
+            ModelRole::DinoJudge,
+            ModelRole::Promptnet,
+            ModelRole::CafeUnet,
+            ModelRole::Family,
+            ModelRole::Detector,
+        ] {
             assert_eq!(serde_json::to_value(role).unwrap(), role.name());
         }
     }

@@ -65,8 +65,9 @@ pub(super) fn bare(key: &str) -> String {
     if !key.is_empty() && key.chars().all(plain) { key.to_owned() } else { format!("{key:?}") }
 }
 
-/// The pointer of a child.
-pub(super) fn child(pointer: &str, key: &str) -> String {
+/// The JSON pointer of what `key` stands for below `pointer`: slashes and tildes are escaped.
+#[must_use]
+pub fn child(pointer: &str, key: &str) -> String {
     format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::Plan;
 use crate::catalog::{NodeProgress, PlanRecord};
 use crate::digest::Fingerprint;
+use crate::manifest::child_pointer;
 
 /// A field that differs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -130,7 +131,7 @@ fn compare(node: &str, pointer: &str, before: &Value, after: &Value, changes: &m
         (Value::Object(old), Value::Object(new)) => {
             let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
             for key in keys {
-                let pointer = format!("{pointer}/{}", key.replace('~', "~0").replace('/', "~1"));
+                let pointer = child_pointer(pointer, key);
                 match (old.get(key), new.get(key)) {
                     (Some(old), Some(new)) => compare(node, &pointer, old, new, changes),
                     (old, new) => changes.push(Change {

@@ -5,11 +5,21 @@ mod local;
 mod write;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 pub use local::LocalStorage;
 pub use write::{StoredFile, write_once};
+
+/// The bytes of a file.
+///
+/// # Errors
+/// Of the file system.
+pub fn read(storage: &dyn Storage, path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    storage.open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// The operations on which durability rests, one by one, so that a double can lose what was not synced.
 /// Paths are relative to the root, with `/`.

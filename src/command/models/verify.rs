@@ -4,8 +4,10 @@ use std::path::Path;
 
 use cafe_engine::EngineError;
 use cafe_engine::verify::{Check, FAMILY, ModelKind, verify_in_family, verify_model};
+use cafe_pipeline::digest::Seed;
 use cafe_pipeline::manifest::ModelRole;
-use cafe_pipeline::stage::Cancel;
+use cafe_pipeline::stage::{Cancel, CompileContext};
+use cafe_stages::detect;
 use serde_json::{Value, json};
 
 use super::INTERRUPTED;
@@ -15,6 +17,7 @@ use crate::format::{Align, json as print_json, out, table};
 use crate::models::cache::{Cache, Place};
 use crate::models::fetch::Stop;
 use crate::models::record::Record;
+use crate::models::resolve::Installed;
 use crate::models::{Model, Registry, check, resolve};
 use crate::progress::steps;
 
@@ -113,12 +116,19 @@ fn model_rows(model: &Model, place: &Place, cancel: &Cancel) -> Result<Vec<Row>,
     shown.say(format!("{name}: running it"));
     let mut rows = vec![row(name, digests)];
     rows.extend(check::dims(&model.decl, folder).map(|check| row(name, check)));
-    match kind(model.decl.role) {
-        Some(kind) => rows.extend(verify_model(kind, folder).into_iter().map(|check| row(name, check))),
-        None if model.decl.role == ModelRole::Family => rows.extend(family_rows(Some(name), folder, cancel)?),
-        None => {}
+    match (kind(model.decl.role), model.decl.role) {
+        (Some(kind), _) => rows.extend(verify_model(kind, folder).into_iter().map(|check| row(name, check))),
+        (None, ModelRole::Family) => rows.extend(family_rows(Some(name), folder, cancel)?),
+        (None, ModelRole::Detector) => rows.push(row(name, detects(folder))),
+        (None, _) => {}
     }
     Ok(rows)
+}
+
+/// A detector is a graph that the stages run, and not the engine.
+fn detects(folder: &Path) -> Check {
+    let context = CompileContext::new(Path::new("."), Seed(0));
+    Check { what: "detect", outcome: detect::verify(folder, &Installed, &context) }
 }
 
 /// Each role of a family.
@@ -167,6 +177,6 @@ fn kind(role: ModelRole) -> Option<ModelKind> {
         ModelRole::CafeUnet => ModelKind::CafeUNet,
         ModelRole::Mllm => ModelKind::Mllm,
         ModelRole::Llm => ModelKind::Language,
-        ModelRole::Family | ModelRole::Library => return None,
+        ModelRole::Family | ModelRole::Detector | ModelRole::Library => return None,
     })
 }

@@ -52,3 +52,75 @@ fn plan(args: &TrainDiffusionArgs) -> DiffusionPlan {
     let start = Start { from_base: args.from_base, init, clip_tokens: args.clip_tokens };
     DiffusionPlan { settings, start, size_px: args.size, save_every: args.train.save_every }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use cafe_stages::train::TrainConfig;
+    use clap::{Args as _, Command, FromArgMatches as _};
+    use schemars::schema_for;
+    use serde_json::{Value, json};
+
+    use super::plan;
+    use crate::cli::TrainDiffusionArgs;
+
+    fn command() -> Command {
+        TrainDiffusionArgs::augment_args(Command::new("diffusion"))
+    }
+
+    fn told(args: &[&str]) -> TrainDiffusionArgs {
+        let args = ["diffusion", "--pairs", "pairs", "--output", "made"].into_iter().chain(args.iter().copied());
+        TrainDiffusionArgs::from_arg_matches(&command().try_get_matches_from(args).unwrap()).unwrap()
+    }
+
+    fn stage(config: Value) -> TrainConfig {
+        serde_json::from_value(config).unwrap()
+    }
+
+    #[test]
+    fn the_stage_trains_as_the_command_does() {
+        assert_eq!(plan(&told(&[])), stage(json!({})).plan(0), "the defaults");
+        let all = [
+            ["--steps", "7"],
+            ["--batch-size", "3"],
+            ["--accumulate", "2"],
+            ["--learning-rate", "0.001"],
+            ["--decay", "cosine"],
+            ["--warm-up", "4"],
+            ["--weight-decay", "0.5"],
+            ["--max-gradient-norm", "2"],
+            ["--ema", "0.25"],
+            ["--seed", "9"],
+            ["--save-every", "5"],
+            ["--drop", "0.2"],
+            ["--min-snr-gamma", "6"],
+            ["--trainable", "new_kv"],
+            ["--init", "ridge"],
+            ["--clip-tokens", "8"],
+            ["--size", "64x32"],
+        ];
+        let all: Vec<&str> = all.concat().into_iter().chain(["--from-base"]).collect();
+        let same = json!({
+            "steps": 7, "batch_size": 3, "accumulate": 2, "learning_rate": 0.001, "decay": "cosine", "warm_up": 4,
+            "weight_decay": 0.5, "max_gradient_norm": 2.0, "ema": 0.25, "save_every": 5, "drop": 0.2, "min_snr_gamma": 6.0,
+            "trainable": "new_kv", "init": "ridge", "clip_tokens": 8, "size_px": [64, 32], "from_base": true
+        });
+        assert_eq!(plan(&told(&all)), stage(same).plan(9));
+        for trainable in ["all", "attn2"] {
+            assert_eq!(plan(&told(&["--trainable", trainable])), stage(json!({ "trainable": trainable })).plan(0));
+        }
+    }
+
+    /// What one can be told and the other cannot is where the pairs are, and where all randomness comes from.
+    #[test]
+    fn the_stage_has_the_keys_of_the_command() {
+        let command = command();
+        let flags: BTreeSet<&str> = command.get_arguments().map(|flag| flag.get_id().as_str()).collect();
+        let schema = schema_for!(TrainConfig);
+        let keys = schema.get("properties").and_then(Value::as_object).unwrap();
+        let keys: BTreeSet<&str> = keys.keys().map(String::as_str).collect();
+        assert_eq!(flags.difference(&keys).copied().collect::<Vec<_>>(), ["output", "pairs", "seed", "size"]);
+        assert_eq!(keys.difference(&flags).copied().collect::<Vec<_>>(), ["size_px", "split"]);
+    }
+}

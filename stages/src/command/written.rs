@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use cafe_pipeline::manifest::child_pointer;
 use cafe_pipeline::stage::{ConfigIssue, ROW, TableDecl};
 use polars::prelude::{DataType, Field, Schema};
 
@@ -63,9 +64,10 @@ fn custom(
             "" => "has no name",
             _ => continue,
         };
-        // Slashes and tildes are escaped in JSON pointers.
-        let pointer = format!("/output/{}", name.replace('~', "~0").replace('/', "~1"));
-        issues.push(ConfigIssue::new(pointer, format!("`{name}` {problem}")).with_help("take it out, or rename it"));
+        issues.push(
+            ConfigIssue::new(child_pointer("/output", name), format!("`{name}` {problem}"))
+                .with_help("take it out, or rename it"),
+        );
     }
     let id = Field::new(id_column.into(), DataType::String);
     let columns = output.iter().map(|(name, column)| Field::new(name.as_str().into(), column.data_type()));

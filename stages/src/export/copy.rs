@@ -1,11 +1,13 @@
 //! Exports whose tables are the release's own files.
 
+use cafe_pipeline::release::RELEASE_JSON;
+
 use super::ExportError;
 use super::card;
 use super::folder::Folder;
 use super::rows::Rows;
 use super::source::Source;
-use crate::publish::{CARD, FileRecord, RELEASE_JSON};
+use crate::publish::{CARD, FileRecord};
 
 /// The release as it is.
 pub(super) fn parquet(source: &Source<'_>, folder: &mut Folder) -> Result<(), ExportError> {

@@ -7,10 +7,11 @@ use std::io::{self, Read};
 use cafe_pipeline::catalog::ReleaseRecord;
 use cafe_pipeline::digest::Digest;
 use cafe_pipeline::frame;
+use cafe_pipeline::release::RELEASE_JSON;
 use polars::prelude::DataFrame;
 
 use super::{Export, ExportError};
-use crate::publish::{Described, FileRecord, RELEASE_JSON};
+use crate::publish::{Described, FileRecord};
 
 /// Rows read at once: few enough for their pixels to fit into memory.
 const WINDOW_ROWS: usize = 128;

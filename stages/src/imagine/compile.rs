@@ -1,14 +1,15 @@
-//! From the keys of an `imagine` stage to its node.
+//! From the keys of an `imagine` stage to its nodes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cafe_engine::cafe::Role;
-use cafe_pipeline::stage::{Bounds, CompileContext, ConfigIssue, NodeDecl, Work};
+use cafe_pipeline::stage::{Bounds, CompileContext, ConfigIssue, NodeDecl, TableDecl, Work};
 use serde_json::json;
 
-use super::config::{ImagineConfig, WrongClass};
+use super::config::{ImagineConfig, Unfit};
+use super::subjects::{DRAW, DRAWN, Subjects};
 use super::work::{ImagineWork, Wishes};
 use crate::models::{self, Loaded, ModelStore};
 use crate::tables;
@@ -36,9 +37,16 @@ pub(super) fn compile(
         );
     }
     let roles: &[Role] = match config.wrong_class {
-        WrongClass::Quarantine => &[Role::TextToImage, Role::ClipCondition],
-        WrongClass::Keep => &[Role::TextToImage],
+        Unfit::Quarantine => &[Role::TextToImage, Role::ClipCondition],
+        Unfit::Keep => &[Role::TextToImage],
     };
+    let deadline = Duration::from_secs(config.deadline_secs);
+    let subjects = config.single_subject.as_ref();
+    let subjects = subjects.map(|keys| Subjects::find(keys, &config.classes, deadline, (store, context))).transpose();
+    let subjects = subjects.unwrap_or_else(|found| {
+        issues.extend(found);
+        None
+    });
     let family = models::family(store, config.family.as_deref(), "/family", context)
         .and_then(|family| Ok((models::roles_digest(&family, roles, "/family")?, family)));
     let (weights_digest, family) = match family {
@@ -49,9 +57,10 @@ pub(super) fn compile(
             return Err(issues);
         }
     };
-    let checked = (config.wrong_class == WrongClass::Quarantine).then(|| config.classes.clone());
-    Ok(vec![NodeDecl {
-        part: None,
+    let checked = (config.wrong_class == Unfit::Quarantine).then(|| config.classes.clone());
+    let (part, table) = if subjects.is_some() { (Some(DRAW), DRAWN) } else { (None, tables::REFERENCES) };
+    let draw = NodeDecl {
+        part,
         output_version: OUTPUT_VERSION,
         // Classes, prompts and samples are the listing's: what one row becomes does not depend on the others, but where they
         // are what it could be taken for.
@@ -64,7 +73,7 @@ pub(super) fn compile(
             "splits": config.splits,
         }),
         reads: vec![],
-        writes: vec![tables::references()],
+        writes: vec![TableDecl { name: table.to_owned(), ..tables::references() }],
         bounds: Bounds::Source(Arc::new(Wishes {
             classes: config.classes.clone(),
             prompts: config.prompts.clone(),
@@ -78,10 +87,12 @@ pub(super) fn compile(
             classes: checked.unwrap_or_default(),
             licence: config.licence.clone(),
             splits: config.splits,
-            deadline: Duration::from_secs(config.deadline_secs),
+            deadline,
+            table,
             models: Loaded::default(),
         })),
-    }])
+    };
+    Ok(std::iter::once(draw).chain(subjects.map(Subjects::node)).collect())
 }
 
 /// An issue for each text that stands there before, or is empty.

@@ -1,7 +1,11 @@
 //! `imagine`: reference images that the base text-to-image model makes of classes and prompts (the paper's object domain).
+//!
+//! One node; two where a detector is given: `draw`, and a last one that looks at what was drawn. So another score or label costs a look
+//! at each image, and not the images.
 
 mod compile;
 mod config;
+mod subjects;
 mod work;
 
 #[cfg(test)]
@@ -10,7 +14,7 @@ mod tests;
 use std::sync::Arc;
 
 use cafe_pipeline::stage::{CompileContext, ConfigIssue, NodeDecl, StageDecl, StageKind};
-pub use config::ImagineConfig;
+pub use config::{ImagineConfig, SingleSubject, Unfit};
 
 use crate::models::ModelStore;
 

@@ -57,6 +57,8 @@ pub(super) struct ImagineWork {
     pub(super) licence: Option<String>,
     pub(super) splits: Splits,
     pub(super) deadline: Duration,
+    /// The table that the images go into.
+    pub(super) table: &'static str,
     pub(super) models: Loaded<Models>,
 }
 
@@ -113,7 +115,7 @@ impl RowWork for ImagineWork {
         }
         let device_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         outcome.cost += Cost { device_ms, ..Cost::default() };
-        outcome.tables = BTreeMap::from([(tables::REFERENCES.to_owned(), self.table(&made)?)]);
+        outcome.tables = BTreeMap::from([(self.table.to_owned(), self.rows(&made)?)]);
         Ok(outcome)
     }
 }
@@ -148,7 +150,7 @@ impl ImagineWork {
         Ok(images.into_iter().next().ok_or_else(|| Fault::new(ErrorClass::Invalid, "the model made no image")))
     }
 
-    fn table(&self, made: &[Made]) -> PolarsResult<DataFrame> {
+    fn rows(&self, made: &[Made]) -> PolarsResult<DataFrame> {
         let n = made.len();
         let text = |name: &str, value: &dyn Fn(&Made) -> String| {
             Column::new(name.into(), made.iter().map(value).collect::<Vec<String>>())

@@ -1,14 +1,14 @@
 //! What a release says of itself, read again by those that take it further.
 
-use std::io::Read;
 use std::path::{Component, Path};
 
 use cafe_pipeline::digest::Digest;
+use cafe_pipeline::release::published;
 use cafe_pipeline::storage::Storage;
 use serde::Deserialize;
 
 use super::files::FileRecord;
-use super::release::{FORMAT, RELEASE_JSON};
+use super::release::FORMAT;
 
 /// What is read of `release.json`.
 #[derive(Debug, Deserialize)]
@@ -22,12 +22,7 @@ pub(crate) struct Described {
 impl Described {
     /// Reads that of the release in `folder`, which must have the digest that was published, and its bytes; else what is wrong with it.
     pub(crate) fn read(storage: &dyn Storage, folder: &str, digest: Digest) -> Result<(Self, Vec<u8>), String> {
-        let mut json = Vec::new();
-        let read = storage.open(&format!("{folder}/{RELEASE_JSON}")).and_then(|mut file| file.read_to_end(&mut json));
-        read.map_err(|error| format!("cannot be read: {error}"))?;
-        if Digest::of(&json) != digest {
-            return Err("has other bytes than were published".to_owned());
-        }
+        let json = published(storage, folder, digest)?;
         let described: Self = serde_json::from_slice(&json)
             .map_err(|error| format!("is not as this version of cafe-data writes it: {error}"))?;
         if described.format != FORMAT {

@@ -62,9 +62,9 @@ pub(crate) use card::{LOADING, ON_FILES};
 pub use config::{CardConfig, Dialogues, KeepRejects, LicencesConfig, PublishConfig, ScoresConfig, Subject};
 pub(crate) use described::Described;
 pub(crate) use files::FileRecord;
+pub(crate) use release::CARD;
 #[cfg(test)]
 pub(crate) use release::FORMAT;
-pub(crate) use release::{CARD, RELEASE_JSON};
 pub(crate) use verdicts::Verdicts;
 
 /// The stage kind.

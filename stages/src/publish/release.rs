@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cafe_pipeline::catalog::{Effect, QuadrupletRow, ReleaseRecord};
 use cafe_pipeline::digest::Digest;
 use cafe_pipeline::failpoint::{FailPoint, try_pass};
+use cafe_pipeline::release::RELEASE_JSON;
 use cafe_pipeline::stage::{Cost, Rejects, WholeOutcome, WholeWork, WorkContext, WorkError};
 use polars::prelude::*;
 use serde_json::{Map, Value, json};
@@ -19,8 +20,6 @@ use super::summary::{Packed, Summary};
 use super::{card, table};
 use crate::place::Placer;
 
-/// The file that makes a folder a release.
-pub(crate) const RELEASE_JSON: &str = "release.json";
 /// The dataset card.
 pub(crate) const CARD: &str = "README.md";
 /// Version of the format of `release.json`.

@@ -15,10 +15,10 @@ use super::gather::{GatherWork, Part};
 use super::measure::MeasureWork;
 use super::models::Models;
 use super::rows::Joined;
-use super::runtime::Library;
 use super::settings::ModelFacts;
 use super::towers::Kind;
 use crate::models::{self, ModelStore};
+use crate::onnx::Library;
 use crate::tables;
 
 /// Raised when the same rows come to have other scores, or other columns.

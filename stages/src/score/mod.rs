@@ -9,14 +9,12 @@ mod compile;
 mod config;
 mod encoders;
 mod gather;
-mod graph;
 mod known;
 mod measure;
 mod models;
 mod overlap;
 mod real_images;
 mod rows;
-mod runtime;
 mod settings;
 mod towers;
 

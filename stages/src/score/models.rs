@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use cafe_engine::EngineError;
 use cafe_pipeline::stage::WorkError;
 
-use super::runtime::Library;
 use super::towers::{ImageTower, Kind, TextTower, graph};
+use crate::onnx::Library;
 use crate::picture::Limits;
 
 /// A model's folder, and how it is run.

@@ -14,10 +14,10 @@ use super::encoders::{embed, picture};
 use super::known::{Vector, cosine};
 use super::models::Models;
 use super::overlap::overlapped;
-use super::runtime::Library;
 use super::settings::ModelFacts;
 use super::towers::Kind;
 use crate::models::ModelStore;
+use crate::onnx::Library;
 use crate::picture::Limits;
 use crate::source::{Below, below};
 

@@ -10,9 +10,8 @@ use cafe_engine::picture::ImageProcessor;
 use cafe_engine::{Device, EngineError, Tensor};
 use cafe_pipeline::stage::WorkError;
 
-use super::graph::Graph;
 use super::known::{Vector, unit};
-use super::runtime::Library;
+use crate::onnx::{Graph, Library};
 
 /// Which kind of encoder a folder holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

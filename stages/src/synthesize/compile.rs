@@ -14,6 +14,7 @@ use super::config::{GeneratorConfig, SynthesizeConfig, WeightsConfig};
 use super::profusion::ProFusion;
 use super::recent::Recent;
 use super::sid::Sid;
+use super::trained::TrainedWeights;
 use super::weights::{self, Weights};
 use super::work::{Generator, SynthesizeWork};
 use crate::join::Join;
@@ -65,6 +66,7 @@ pub(super) fn compile(
             samples: config.samples,
             made,
             deadline: Duration::from_secs(config.deadline_secs),
+            trained: TrainedWeights::default(),
         })),
     }])
 }

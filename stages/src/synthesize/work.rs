@@ -11,7 +11,7 @@ use super::candidates::{Candidate, Made, Origin, Sample};
 use super::config::Told;
 use super::profusion::{Asked, ProFusion};
 use super::sid::Sid;
-use super::trained::{Trained, trained};
+use super::trained::{Trained, TrainedWeights};
 use crate::join::Join;
 use crate::picture::{self, Fault};
 use crate::tables;
@@ -26,6 +26,7 @@ pub(super) struct SynthesizeWork {
     pub(super) samples: u32,
     pub(super) made: Made,
     pub(super) deadline: Duration,
+    pub(super) trained: TrainedWeights,
 }
 
 /// What makes the images, and of what.
@@ -88,7 +89,7 @@ impl RowWork for SynthesizeWork {
     }
 
     fn prepare(&self, context: &WorkContext, mut rows: DataFrame) -> Result<DataFrame, WorkError> {
-        if let Some(Trained { digest, .. }) = trained(context)? {
+        if let Some(Trained { digest, .. }) = self.trained.of(context)? {
             rows.with_column(Column::new("weights".into(), vec![digest; rows.height()]))?;
         }
         self.joins.iter().try_fold(rows, |rows, join| {
@@ -103,7 +104,7 @@ impl RowWork for SynthesizeWork {
 
     fn process(&self, context: &WorkContext, rows: &DataFrame) -> Result<BatchOutcome, WorkError> {
         let rows = Rows { frame: rows, n: rows.height() };
-        let trained = trained(context)?;
+        let trained = self.trained.of(context)?;
         let mut outcome = BatchOutcome::default();
         let mut made = Vec::new();
         let began = Instant::now();

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::diffusion::{DiffusionPlan, Initialiser, Start};
 
-/// Keys of a `train` stage. The defaults are those of `cafe-data train diffusion`.
+/// Keys of a `train` stage. Keys and defaults are those of `cafe-data train diffusion`.
+// And yet a list of its own; a test of the command compares the two. Most of the command's is flattened, for three trainings to share it, and
+// serde cannot refuse unknown keys of what is flattened.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
@@ -108,7 +110,8 @@ pub enum TrainableConfig {
 
 impl TrainConfig {
     /// The same for the engine.
-    pub(super) fn plan(&self, seed: u64) -> DiffusionPlan {
+    #[must_use]
+    pub fn plan(&self, seed: u64) -> DiffusionPlan {
         let settings = DiffusionSettings {
             train: TrainSettings {
                 n_steps: self.steps.into(),

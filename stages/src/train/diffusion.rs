@@ -29,7 +29,7 @@ pub enum Initialiser {
 }
 
 /// Where a training begins.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
     /// At the base model's UNet, its new keys and values made anew, even if the family has a `cafe_unet`.
     pub from_base: bool,
@@ -40,7 +40,7 @@ pub struct Start {
 }
 
 /// All that is set.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DiffusionPlan {
     /// Steps, rates, and what is trained.
     pub settings: DiffusionSettings,

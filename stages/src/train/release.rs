@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use cafe_pipeline::digest::Digest;
+use cafe_pipeline::release::RELEASE_JSON;
 use cafe_pipeline::stage::WorkError;
 use cafe_pipeline::storage::Storage;
 
-use crate::publish::{Described, RELEASE_JSON};
+use crate::publish::Described;
 use crate::training_pairs::{TrainingPairs, Wanted};
 
 /// The pairs in `split` of the release in `folder`, whose `release.json` must have this digest.

@@ -28,6 +28,31 @@ pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Pairs are imported from `pictures`, four a shard, and their candidates measured.
+const MEASURED: &str = r#"
+version = 1
+seed = 7
+[[stage]]
+kind = "import"
+name = "import"
+source = { type = "folder", path = "pictures" }
+shard_rows = 4
+[[stage]]
+kind = "command"
+name = "measure"
+needs = ["import"]
+argv = ["{cafe_data}", "measure", "{input}", "{output}"]
+reads = "candidates"
+columns = ["image"]
+writes = "scores"
+output = { sharpness = "float64", colourfulness = "float64" }
+"#;
+
+/// A manifest of a project whose candidates are measured, with `stages` behind that.
+pub(crate) fn measured(stages: &str) -> String {
+    format!("{MEASURED}{stages}")
+}
+
 /// A project folder.
 pub(crate) struct Project {
     pub(crate) dir: TempDir,

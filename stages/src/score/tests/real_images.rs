@@ -4,9 +4,9 @@ use cafe_engine::Device;
 
 use super::super::real_images::{RealImages, RealImagesError, real_images};
 use super::super::rows::decode;
-use super::super::runtime::Library;
 use super::super::towers::{ImageTower, Kind};
 use super::*;
+use crate::onnx::Library;
 
 /// `DIR/dataset` with three subjects, one of them with one picture, and what is to be ignored.
 fn dataset() -> tempfile::TempDir {

@@ -18,7 +18,7 @@ const MODEL: &str = "onnxruntime";
 
 /// Where onnxruntime's library is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Library {
+pub(crate) enum Library {
     /// The user says so: another one will not do.
     Named(PathBuf),
     /// It was fetched.
@@ -28,20 +28,20 @@ pub(super) enum Library {
 }
 
 /// What runs ONNX.
-pub(super) struct Runtime {
-    pub(super) environment: Environment,
-    pub(super) kind: RuntimeKind,
+pub(crate) struct Runtime {
+    pub(crate) environment: Environment,
+    pub(crate) kind: RuntimeKind,
 }
 
 /// Which of the two it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RuntimeKind {
+pub(crate) enum RuntimeKind {
     OnnxRuntime,
     Tract,
 }
 
 impl RuntimeKind {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::OnnxRuntime => "onnxruntime",
             Self::Tract => "tract",
@@ -51,7 +51,7 @@ impl RuntimeKind {
 
 impl Library {
     /// Looks for it.
-    pub(super) fn find(models: &dyn ModelStore, context: &CompileContext<'_>) -> Self {
+    pub(crate) fn find(models: &dyn ModelStore, context: &CompileContext<'_>) -> Self {
         if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
             return Self::Named(path.into());
         }
@@ -76,7 +76,7 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
 ///
 /// # Errors
 /// [`WorkError::Systemic`] when the library that the user named cannot be loaded.
-pub(super) fn get(library: &Library) -> Result<&'static Runtime, WorkError> {
+pub(crate) fn get(library: &Library) -> Result<&'static Runtime, WorkError> {
     static RUNTIME: OnceLock<Result<Runtime, String>> = OnceLock::new();
     RUNTIME.get_or_init(|| start(library)).as_ref().map_err(|message| WorkError::Systemic(message.clone()))
 }

@@ -1,4 +1,4 @@
-//! A model in ONNX with one input and one output: rows in, embeddings out.
+//! A model in ONNX, and who runs it when.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -17,7 +17,7 @@ const MAX_SESSIONS: usize = 8;
 ///
 /// onnxruntime shares one session's work among all cores; workers wait for each other, and decode meanwhile. tract works
 /// on one core, so that each worker has a session of its own.
-pub(super) struct Graph {
+pub(crate) struct Graph {
     path: PathBuf,
     library: Library,
     sessions: Mutex<Sessions>,
@@ -31,27 +31,33 @@ struct Sessions {
 }
 
 impl Graph {
-    pub(super) fn new(path: PathBuf, library: Library) -> Self {
+    pub(crate) fn new(path: PathBuf, library: Library) -> Self {
         Self { path, library, sessions: Mutex::default(), returned: Condvar::new() }
     }
 
     /// What it runs on.
-    pub(super) fn backend(&self) -> Result<&'static str, WorkError> {
+    pub(crate) fn backend(&self) -> Result<&'static str, WorkError> {
         Ok(runtime::get(&self.library)?.kind.name())
     }
 
-    /// Runs it on `values` of `shape`, whose first number counts rows. Returns an embedding for each row.
-    pub(super) fn run<T: PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static>(
+    /// Runs it on `values` of `shape`, whose first number counts rows: a model with one input and one output. Returns an embedding
+    /// for each row.
+    pub(crate) fn run<T: PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static>(
         &self,
         shape: &[usize],
         values: &[T],
     ) -> Result<Vec<Vec<f32>>, WorkError> {
+        self.with(|session| run(session, shape, values))
+    }
+
+    /// What `work` makes of it, alone with a session; the error is in words.
+    pub(crate) fn with<R>(&self, work: impl FnOnce(&mut Session) -> Result<R, String>) -> Result<R, WorkError> {
         let mut taken = Taken { session: Some(self.take()?), graph: self };
         let made = match &mut taken.session {
-            Some(session) => run(session, shape, values),
+            Some(session) => work(session),
             None => Err("its session is gone".to_owned()),
         };
-        made.map_err(|message| failed(&self.path, message))
+        made.map_err(|message| self.failed(message))
     }
 
     /// A session that nobody else uses: one that is free, or a new one, or the next that is given back.
@@ -68,12 +74,26 @@ impl Graph {
             }
             if sessions.n_made < most {
                 // Loaded under the lock: workers that start together do not all load at once.
-                let session = load(&self.path, runtime).map_err(|message| failed(&self.path, message))?;
+                let session = load(&self.path, runtime).map_err(|message| self.failed(message))?;
                 sessions.n_made += 1;
                 return Ok(session);
             }
             sessions = self.returned.wait(sessions).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    fn failed(&self, message: String) -> WorkError {
+        // onnxruntime has no code of its own for it.
+        if message.contains("Failed to allocate memory") || message.contains("bad_alloc") {
+            return WorkError::OutOfMemory(message);
+        }
+        let advice = match runtime::get(&self.library) {
+            Ok(Runtime { kind: RuntimeKind::Tract, .. }) => {
+                "; tract, which was to run it, knows a part of ONNX: `cafe-data models fetch onnxruntime` gets what knows all"
+            }
+            _ => "",
+        };
+        WorkError::Systemic(format!("cannot run {}: {message}{advice}", self.path.display()))
     }
 }
 
@@ -120,12 +140,4 @@ fn run<T: PrimitiveTensorElementType + Clone + std::fmt::Debug + 'static>(
         }
         _ => Err(format!("its output has the shape {found:?} for {n_rows} rows; an embedding for each was expected")),
     }
-}
-
-fn failed(path: &Path, message: String) -> WorkError {
-    // onnxruntime has no code of its own for it.
-    if message.contains("Failed to allocate memory") || message.contains("bad_alloc") {
-        return WorkError::OutOfMemory(message);
-    }
-    WorkError::Systemic(format!("cannot run {}: {message}", path.display()))
 }

@@ -1,3 +1,5 @@
+mod subjects;
+
 use std::path::Path;
 
 use cafe_pipeline::digest::Seed;
