@@ -23,7 +23,7 @@ from training.engine import base, family, program
 from training.pictures import Glyphs
 
 VERSION = 1
-INPUTS = ["glyphs", "split", "text_to_image", "vae", "clip_condition", "promptnet", "clip_filter", "dino_filter",
+INPUTS = ["glyphs", "split", "text_to_image", "vae", "promptnet", "clip_filter", "dino_filter",
           "onnx_filters", "measure_encoders"]
 _TEMPLATES = Path(__file__).resolve().parents[4] / "manifests" / "templates" / "mini.toml"
 _MANIFEST = """version = 1
@@ -73,7 +73,7 @@ def _scored(folder: Path, inputs: dict[str, Path], references: Path, iterations:
             ) -> list[dict[str, Any]]:
     """Run the program in `folder` to its end; scores by pair."""
     folder.mkdir(parents=True, exist_ok=True)
-    roles = {**base(inputs), "clip_condition": inputs["clip_condition"] / "model", "promptnet": inputs["promptnet"] / "promptnet"}
+    roles = {**base(inputs), "promptnet": inputs["promptnet"] / "promptnet"}
     place = family(folder / "family", roles)
     for name in ("clip_filter", "dino_filter"):
         shutil.copytree(inputs[name] / "model", place / name)

@@ -2,7 +2,7 @@
 
 Nothing but the drawings is known to the loss: no codepoint, no noun. Where a plan says so, an encoder also has to draw what its
 patches hold, without the background: E so that its tokens keep what a generator needs, the filter so that it makes more of
-half of the drawings. And where they are, so that a generator knows what to copy where.
+half of the drawings.
 """
 
 from __future__ import annotations
@@ -18,14 +18,10 @@ from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
 from runner import Context
 from training.corpus import Subjects
-from training.loop import DEVICE, Plan, train
+from training.loop import Plan, train
 from training.pictures import noun_shares
 from training.tensors import fused, pixels, scaled
 from training.processor import write_processor
-
-
-# Patches on a side.
-_PATCHES = 8
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,6 @@ class DinoPlan:
     half: int | None
     dinov2: bool = False
     draws: bool = False
-    places: bool = False
     steps: int = 1400
     drawings: int = 64
     learning_rate: float = 1e-3
@@ -74,10 +69,6 @@ def build(context: Context, plan: DinoPlan) -> None:
     modules["dino"].set_attn_implementation("eager")
     if plan.draws:
         modules["draw"] = torch.nn.Linear(plan.width, 4 * 64)
-    if plan.places:
-        modules["place"] = torch.nn.Linear(plan.width, 2 * _PATCHES)
-    # Row and column of each patch: (N, 2).
-    places = torch.cartesian_prod(torch.arange(_PATCHES), torch.arange(_PATCHES)).to(DEVICE)
     seen_by = fused(modules["dino"], plan.steps)
 
     def make(rng: np.random.Generator, _: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -109,11 +100,6 @@ def build(context: Context, plan: DinoPlan) -> None:
             error = (drawn - patches(covers.permute(0, 3, 1, 2).float() / 255)).square().mean()
             parts["drawing"] = float(error.detach())
             loss = loss + 20 * error
-        if plan.places:
-            guessed = modules["place"](states[:, 1:]).float().unflatten(-1, (2, _PATCHES))  # (B, N, 2, side)
-            unsure = torch.nn.functional.cross_entropy(guessed.flatten(0, 2), places.flatten().repeat(len(states)))
-            parts["place"] = float(unsure.detach())
-            loss = loss + 0.5 * unsure
         return loss, parts
 
     schedule = Plan(plan.steps, plan.learning_rate, plan.seed, weight_decay=0.05)
