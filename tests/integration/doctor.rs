@@ -61,7 +61,7 @@ fn the_mini_family_s_numbers_are_said_not_to_be_comparable() {
         "0.774",
         "0.885",
         "not comparable with the published row",
-        "DINO belongs to the weights of DINO ViT-S/16; dino_filter is another model: 4 layers of 128",
+        "DINO belongs to the weights of DINO ViT-S/16; dino_filter is another model: 4 layers of 160",
         "CLIP-I belongs to the weights of OpenAI's CLIP ViT-B/32",
         "DreamBench has 158 pictures of 30 subjects; here are 5 of 2",
         "5 pictures of 2 subjects, 1 file ignored",

@@ -14,7 +14,7 @@ fn project() -> Project {
             ("steps = 10", "steps = 2"),
             ("iterations = 10", "iterations = 1"),
             ("augmentations = 7", "augmentations = 1"),
-            ("tries = 3", "tries = 1"),
+            ("tries = 2", "tries = 1"),
             ("preset = \"mini-1\"", "rules = [{ column = \"clip\", min = -1.0 }, { column = \"dino\", min = -1.0 }]"),
         ],
     );

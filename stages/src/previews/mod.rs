@@ -1,9 +1,11 @@
 //! Previews: the newest pictures of the stages that generate, while they do, for a person to look at. Small files and a page that
 //! loads itself anew, in a folder of their own:
 //!
-//!     index.html         the page
-//!     NODE/NAME.jpg      a picture, and beside it
-//!     NODE/NAME.txt      what it is, a line each
+//! ```text
+//! index.html         the page
+//! NODE/NAME.jpg      a picture, and beside it
+//! NODE/NAME.txt      what it is, a line each
+//! ```
 //!
 //! They are no part of the dataset, and whatever goes wrong with them, the work goes on. Any number of processes show what they make
 //! in the same folder: names are given once, a file appears by a rename, and whoever adds one takes the oldest away.

@@ -59,7 +59,7 @@ clip_text = "caption"
 
 def settings(smoke: bool) -> dict[str, Any]:
     """How many references and captions of each, how long it is tuned, and the steps of fusion sampling."""
-    return {"references": 4 if smoke else 48, "per_reference": 4, "iterations": 2 if smoke else 30, "steps": 10, "seed": 95}
+    return {"references": 4 if smoke else 24, "per_reference": 4, "iterations": 2 if smoke else 10, "steps": 10, "seed": 95}
 
 
 def _asked(folder: Path, sql: str) -> list[dict[str, Any]]:
