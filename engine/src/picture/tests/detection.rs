@@ -30,8 +30,9 @@ fn pixels_are_those_of_transformers() {
             let actual = processor.process(image, &Device::Cpu).unwrap();
             let (largest, mean) = levels(&processor, &actual, golden.case(&format!("{name}.{which}")));
             println!("{name} {which}: {largest:.2} levels at most, {mean:.4} on average");
-            // Enlarged to a multiple, many values lie between two levels: Pillow rounds some of them otherwise.
-            assert!(largest <= 1.01 && mean <= 0.04, "{name} {which}");
+            // Where one side is a third, as of `square tall`, a fifth of the values lie where two levels meet, and the
+            // crate, whose weights have fewer bits than Pillow's, takes the other one.
+            assert!(largest <= 1.01 && mean <= 0.2, "{name} {which}");
         }
     }
 }
