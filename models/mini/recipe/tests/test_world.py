@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from concepts import concept_of  # noqa: E402
 from world.backgrounds import COLOURS, draw_background, paint  # noqa: E402
-from world.scene import Variety, draw_scene, render  # noqa: E402
+from world.scene import DRAWN, Variety, draw_scene, render  # noqa: E402
 from world.words import caption, instruction  # noqa: E402
 
 GLYPHS = np.zeros((1, 64, 64, 4), np.uint8)
@@ -62,3 +62,10 @@ def test_a_scene_stays_in_its_frame() -> None:
         scene = draw_scene(rng, "base", 0, "toy", Variety(turn=0, several=0))
         half = scene.pixels / 2
         assert all(half - 2.1 <= 32 + s <= 64 - half + 2.1 for s in scene.shift)
+
+
+def test_what_is_drawn_is_one_plain_subject_in_the_middle() -> None:
+    rng = np.random.default_rng(6)
+    scenes = [draw_scene(rng, "base", 0, "toy", DRAWN) for _ in range(300)]
+    assert {scene.size for scene in scenes} == {"medium", "large"}
+    assert {(s.position, s.style, s.turn, s.count) for s in scenes} == {("centre", "plain", "upright", 1)}
