@@ -6,6 +6,8 @@ true composite, which is what a perfect model would draw.
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer, Dinov2Model
 
 from measure.encoders import Clip, Dino
 from measure.sample import ddim, decoded, guided, told
+from runner import Context
+from stages.sheets import sheet
 from training.clip import encode
 from training.pictures import Glyphs
 from training.tensors import pixels, scaled
@@ -117,3 +121,30 @@ def judged_by(inputs: dict[str, Path], pair: str, known: dict[str, Any], referen
     found["w_is_nearer_to_its_x_by"] = {"mean": float(gaps.mean()), "n": len(gaps),
                                         "ci95": float(1.96 * gaps.std(ddof=1) / len(gaps) ** 0.5)}
     return found
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was drawn of a split, by kind of picture, which glyphs it should show, and what encoders say of it."""
+
+    pictures: dict[str, np.ndarray]
+    shown: list[int]
+    found: dict[str, Any]
+
+
+def measure(context: Context, split: str, chosen: dict[str, Any]) -> Measured:
+    """Draw references, w and x~ of `split`, and have filters and judges look, with the thresholds that `val` gave them.
+
+    Writes `grid.png`, a row each of x, the composite, w, then x~ at each α, and the captions of its columns.
+    """
+    inputs = context.inputs
+    glyphs = Glyphs(inputs["glyphs"], inputs["split"], split)
+    references, words, composites, shown = references_and_words(glyphs, chosen["pairs"], chosen["seed"])
+    pictures = {"copy": references, "composite": composites, **drawn_of(inputs, references, words, chosen)}
+    known = json.loads((inputs["measure_encoders"] / "encoders.json").read_text())["drawn"]
+    nouns = [glyphs.noun(glyph) for glyph in shown]
+    found = {pair: judged_by(inputs, pair, known[pair], references, words, pictures, nouns, chosen["alphas"])
+             for pair in ("filter", "judge")}
+    sheet([picture for part in pictures.values() for picture in part[:12]], 12).save(context.out / "grid.png", optimize=True)
+    (context.out / "words.txt").write_text("\n".join(words[:12]) + "\n")
+    return Measured(pictures, shown, found)

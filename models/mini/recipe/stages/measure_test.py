@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from measure.cafe import drawn_of, judged_by, references_and_words
+from measure.cafe import measure
 from measure.encoders import WORLDS, measure_dino, measure_pair
 from measure.outside import Outside
 from runner import Context
 from stages import measure_cafe, measure_encoders
-from stages.sheets import sheet
 from training.pictures import Glyphs
 from training.tensors import use_cores
 
@@ -44,21 +43,14 @@ def build(context: Context) -> None:
         for name, world in WORLDS.items()}}
 
     best = json.loads((inputs["measure_cafe"] / "cafe.json").read_text())["filter"]["best"]["alpha"]
-    references, words, composites, shown = references_and_words(glyphs, by_cafe["pairs"], by_cafe["seed"])
-    made = drawn_of(inputs, references, words, by_cafe)
-    pictures = {"copy": references, "composite": composites, **made}
-    nouns = [glyphs.noun(glyph) for glyph in shown]
-    found["cafe"] = {pair: judged_by(inputs, pair, known["drawn"][pair], references, words, pictures, nouns, by_cafe["alphas"])
-                     for pair in ("filter", "judge")}
+    measured = measure(context, "test", by_cafe)
+    found["cafe"] = measured.found
     # Which of all drawings of `test` does a picture show? The gallery has a reference of each, other than the one that was given.
     rng = np.random.default_rng(by_cafe["seed"])
     gallery = outside.images(np.stack([glyphs.render(glyphs.reference(rng, glyph)) for glyph in glyphs.members]))
     place = {glyph: index for index, glyph in enumerate(glyphs.members)}
-    right = np.array([place[glyph] for glyph in shown])
+    right = np.array([place[glyph] for glyph in measured.shown])
     found["outside"]["retrieval"] = {
         "gallery": len(gallery), "best_alpha_on_val": best,
-        **{name: float(((outside.images(part) @ gallery.T).argmax(1) == right).mean()) for name, part in pictures.items()}}
+        **{name: float(((outside.images(part) @ gallery.T).argmax(1) == right).mean()) for name, part in measured.pictures.items()}}
     (context.out / "test.json").write_text(json.dumps(found, indent=1))
-    sheet([picture for part in (references, composites, *made.values()) for picture in part[:12]], 12).save(
-        context.out / "grid.png", optimize=True)
-    (context.out / "words.txt").write_text("\n".join(words[:12]) + "\n")
