@@ -30,9 +30,14 @@ fn pixels_are_those_of_transformers() {
             let actual = processor.process(image, &Device::Cpu).unwrap();
             let (largest, mean) = levels(&processor, &actual, golden.case(&format!("{name}.{which}")));
             println!("{name} {which}: {largest:.2} levels at most, {mean:.4} on average");
-            // Where one side is a third, as of `square tall`, a fifth of the values lie where two levels meet, and the
-            // crate, whose weights have fewer bits than Pillow's, takes the other one.
-            assert!(largest <= 1.01 && mean <= 0.2, "{name} {which}");
+            // The crate's weights have fewer bits than Pillow's: where values lie between two levels, it may take the other one.
+            // So do few of them, more where a picture is enlarged, and a fifth where one side is a third.
+            let on_average = match (name, which) {
+                ("square", "tall") => 0.2,
+                ("yolos", _) => 0.04,
+                _ => 0.03,
+            };
+            assert!(largest <= 1.01 && mean <= on_average, "{name} {which}");
         }
     }
 }
