@@ -13,16 +13,12 @@ use crate::support::program::Project;
 
 const RUN: [&str; 5] = ["run", "--progress", "plain", "--lease", "3"];
 
-/// Pairs that are there already, in shards of two; `KEEP` and `MIN` stand for what a test chooses.
-const IMPORTED: &str = r#"
-version = 1
-seed = 7
-[[stage]]
-kind = "import"
-name = "make"
-source = { type = "folder", path = "pictures" }
-shard_rows = 2
-[[stage]]
+/// A manifest that begins with what makes candidates, in a stage `make`; `KEEP` and `MIN` stand for what a test chooses.
+macro_rules! judged {
+    ($made:literal) => {
+        concat!(
+            $made,
+            r#"[[stage]]
 kind = "command"
 name = "measure"
 needs = ["make"]
@@ -42,10 +38,27 @@ name = "publish"
 needs = ["filter"]
 release = "set"
 keep_rejects = "KEEP"
-"#;
+"#
+        )
+    };
+}
+
+/// Pairs that are there already, in shards of two.
+const IMPORTED: &str = judged!(
+    r#"
+version = 1
+seed = 7
+[[stage]]
+kind = "import"
+name = "make"
+source = { type = "folder", path = "pictures" }
+shard_rows = 2
+"#
+);
 
 /// Eight candidates of each of two pictures, drawn by the assistant of the tiny family, in a shard for each picture.
-const DRAWN: &str = r#"
+const DRAWN: &str = judged!(
+    r#"
 version = 1
 seed = 11
 [[stage]]
@@ -71,27 +84,8 @@ type = "assistant"
 alphas = [1.0, 0.25]
 reply = { max_tokens = 9, temperature = 1.0 }
 sampling = { steps = 3 }
-[[stage]]
-kind = "command"
-name = "measure"
-needs = ["make"]
-argv = ["{cafe_data}", "measure", "{input}", "{output}"]
-reads = "candidates"
-columns = ["image"]
-writes = "scores"
-output = { sharpness = "float64" }
-[[stage]]
-kind = "filter"
-name = "filter"
-needs = ["measure"]
-rules = [{ column = "sharpness", min = MIN }]
-[[stage]]
-kind = "publish"
-name = "publish"
-needs = ["filter"]
-release = "set"
-keep_rejects = "KEEP"
-"#;
+"#
+);
 
 fn choose(project: &Project, manifest: &str, keep: &str, min: f64) {
     let manifest = manifest.replace("KEEP", keep).replace("MIN", &format!("{min:?}"));
